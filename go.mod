@@ -1,0 +1,3 @@
+module github.com/merlon/merlon
+
+go 1.26.0
