@@ -52,12 +52,25 @@ type SensorInfo struct {
 
 // Enricher completes events. One goroutine calls it, in the order of events,
 // before any detector sees them. Its life: New, Enrich per event, Size.
+//
+// An Enricher that sets ev.Kind to "" drops the event: it told of something
+// that was told before.
 type Enricher interface {
 	Name() string
 	Enrich(ev *event.Event)
 	// Size returns how many objects it holds and the most it will hold.
 	// Any goroutine may call it.
 	Size() (n, limit int)
+}
+
+// Resyncer is an Enricher that keeps state which a Seeder can correct. The
+// goroutine that calls Enrich calls BeginResync before the first event of a
+// Seed and EndResync after its last: what exists and was not seen in between
+// is taken to have ended unseen. A Seed that failed half-way gets no
+// EndResync.
+type Resyncer interface {
+	BeginResync()
+	EndResync()
 }
 
 // Detector evaluates rules over events. One goroutine calls Detect, in the

@@ -48,6 +48,11 @@ type Event struct {
 	Exit    *Exit     `json:"exit,omitempty" doc:"what an exit event adds" source:"kernel"`
 	Cgroup  *Cgroup   `json:"cgroup,omitempty" doc:"what a cgroup event tells" source:"kernel"`
 	Loss    *Loss     `json:"loss,omitempty" doc:"what a loss event counts" source:"merlon"`
+
+	// Was is the acting process as Merlon knew it before this event (for fork
+	// the creator, before what the event tells of it); nil when it was
+	// unknown. The process tree sets it; detectors compare.
+	Was *Process `json:"-"`
 }
 
 // Clone returns a copy that outlives the pipeline's reuse of e.
