@@ -64,5 +64,4 @@ type Socket struct {
 	RemoteAddr string `json:"remote_addr,omitempty" doc:"address of the peer" source:"kernel"`
 	RemotePort uint16 `json:"remote_port,omitempty" doc:"port of the peer" source:"kernel"`
 	PeerPID    uint32 `json:"peer_pid,omitempty" doc:"process at the other end of a unix socket" source:"kernel"`
-	Path       Text   `json:"path,omitempty" doc:"bound name of a unix socket, @ first when abstract" source:"kernel"`
 }
