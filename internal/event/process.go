@@ -9,8 +9,8 @@ const maxDepth = 64
 // Key identifies a process for as long as the host runs: process ids are
 // reused, a pair of id and start time is not.
 type Key struct {
-	PID   uint32
-	Start uint64 // nanoseconds since boot
+	PID   uint32 `json:"pid" doc:"process id in the initial pid namespace" source:"kernel"`
+	Start uint64 `json:"start_ns" doc:"start time in nanoseconds since boot" source:"kernel"`
 }
 
 // Process is one process as it was after its last fork or exec. A Process is
