@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"fmt"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -57,7 +57,7 @@ func set(tb testing.TB, f *ringtest.Feeder, records ...ringtest.Record) {
 	}
 }
 
-// sizes cover records that fill their 8-byte alignment and ones that don't,
+// mixed returns records that fill their 8-byte alignment and ones that don't,
 // the smallest, and the largest there can be.
 func mixed() []ringtest.Record {
 	return []ringtest.Record{
@@ -171,12 +171,9 @@ func TestBooksBalance(t *testing.T) {
 	}{
 		{"fast handler", 4 << 20, 4 << 20, 0, false},
 		{"slow handler", 1 << 20, 1 << 20, 20 * time.Millisecond, true},
-		{"tiny rings", 4096, 4096, 0, true},
+		{"tiny rings", os.Getpagesize(), os.Getpagesize(), 0, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if page := 4096; tt.crit == page && runtime.GOARCH == "arm64" {
-				t.Log("pages may be larger than 4 KiB")
-			}
 			f := ringtest.Open(t, tt.crit, tt.bulk)
 			set(t, f, ringtest.Make(kindCrit, false, 200), ringtest.Make(kindBulk, true, 300), ringtest.Make(kindBulk, true, 40))
 			r, stop := start(t, f, 1)
@@ -281,9 +278,8 @@ func TestNoAllocationPerRecord(t *testing.T) {
 	count := func([]byte) { handled++ }
 	once := func(n int) func() {
 		return func() {
-			want := total(t, f) - handled
 			feed(t, f, 0, n)
-			want = total(t, f)
+			want := total(t, f)
 			for handled < want {
 				b := <-r.Batches()
 				b.Each(count)
@@ -304,54 +300,6 @@ func TestNewRefusesOtherMaps(t *testing.T) {
 	if _, err := ring.New(ring.Options{}); err == nil {
 		t.Error("New without rings: no error")
 	}
-}
-
-// BenchmarkDrain is the cost of reader and handler without a producer beside
-// them: the rings are filled while the clock stands still.
-func BenchmarkDrain(b *testing.B) {
-	for _, size := range []int{256, 1024} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) { benchDrain(b, size) })
-	}
-}
-
-func benchDrain(b *testing.B, size int) {
-	const chunk = 4 << 20
-	f := ringtest.Open(b, chunk, chunk)
-	body := size - ringtest.HeaderSize
-	set(b, f, ringtest.Make(kindCrit, false, body), ringtest.Make(kindBulk, true, body))
-	fill := chunk / (size + 8)
-	var n uint64
-	count := func(rec []byte) { n += uint64(rec[8]) & 1 }
-	b.ReportAllocs()
-	b.ResetTimer()
-	var records uint64
-	for done := 0; done < b.N; {
-		b.StopTimer()
-		feed(b, f, 0, fill)
-		want := total(b, f)
-		ctx, cancel := context.WithCancel(context.Background())
-		r, err := ring.New(ring.Options{Critical: f.Critical, Bulk: f.Bulk, QueueBytes: 4 << 20})
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
-		go func() { _ = r.Run(ctx) }()
-		for records < want {
-			batch := <-r.Batches()
-			records += uint64(batch.Len())
-			batch.Each(count)
-			batch.Release()
-		}
-		b.StopTimer()
-		cancel()
-		for range r.Batches() {
-		}
-		_ = r.Close()
-		done = int(records)
-		b.StartTimer()
-	}
-	b.ReportMetric(float64(records)/b.Elapsed().Seconds(), "events/s")
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(records), "ns/event")
 }
 
 // BenchmarkKernelToHandler runs a producer as fast as the kernel can on one
