@@ -1,0 +1,95 @@
+package process
+
+import (
+	"fmt"
+
+	"github.com/merlon/merlon/internal/contract"
+	"github.com/merlon/merlon/internal/event"
+)
+
+// maxPending bounds the argument vectors whose exec record is still to come;
+// each is at most 104 KiB.
+const maxPending = 32
+
+// parts holds continuation records: the kernel sends them ahead of the exec
+// record that they belong to.
+type parts struct {
+	byKey map[event.Key]*argParts
+}
+
+type argParts struct {
+	bytes []byte
+	next  uint32 // number of the part to come
+	gap   bool
+}
+
+func (p *parts) add(rec []byte) error {
+	var r processArgsRec
+	rest, err := view(rec, &r)
+	if err != nil {
+		return err
+	}
+	if int(r.Len) > len(rest) {
+		return fmt.Errorf("decode args record: %d bytes of text, want %d", len(rest), r.Len)
+	}
+	key := event.Key{PID: r.Pid, Start: r.Start}
+	a := p.byKey[key]
+	if a == nil || r.Part == 1 {
+		if a == nil && len(p.byKey) >= maxPending {
+			clear(p.byKey) // their exec records were lost
+		}
+		a = &argParts{next: 1}
+		p.byKey[key] = a
+	}
+	if r.Part != a.next {
+		a.gap = true
+	} else if !a.gap {
+		a.bytes = append(a.bytes, rest[:r.Len]...)
+		a.next++
+	}
+	return contract.ErrPartial
+}
+
+// take returns the bytes that follow the head of the argument vector, and
+// whether all of the n parts were there.
+func (p *parts) take(key event.Key, n uint32) (more []byte, whole bool) {
+	a := p.byKey[key]
+	if a == nil {
+		return nil, n == 0
+	}
+	delete(p.byKey, key)
+	return a.bytes, !a.gap && a.next == n+1
+}
+
+func (p *parts) forget(key event.Key) {
+	if len(p.byKey) > 0 {
+		delete(p.byKey, key)
+	}
+}
+
+// splitArgs cuts a NUL-separated vector into its strings. A last string
+// without its NUL is kept.
+func splitArgs(dst []event.Text, s string) []event.Text {
+	for from := 0; from < len(s); {
+		to := from
+		for to < len(s) && s[to] != 0 {
+			to++
+		}
+		dst = append(dst, event.Text(s[from:to]))
+		from = to + 1
+	}
+	return dst
+}
+
+func countArgs(b []byte) int {
+	n := 0
+	for _, c := range b {
+		if c == 0 {
+			n++
+		}
+	}
+	if len(b) > 0 && b[len(b)-1] != 0 {
+		n++
+	}
+	return n
+}

@@ -1,0 +1,199 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/merlon/merlon/internal/event"
+	"github.com/merlon/merlon/internal/kernel"
+)
+
+// Names of the features, as check prints them.
+const (
+	FeatureExec   = "see exec"
+	FeatureFork   = "see fork"
+	FeatureExit   = "see exit"
+	FeatureBefore = "see credentials before exec"
+	FeatureCgroup = "see cgroups"
+	FeatureSeed   = "know earlier processes"
+)
+
+// spec returns the programs with the scratch map sized for this machine.
+func (s *Sensor) spec() (*ebpf.CollectionSpec, error) {
+	spec, err := loadProcess()
+	if err != nil {
+		return nil, fmt.Errorf("read process programs: %w", err)
+	}
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return nil, fmt.Errorf("count CPUs: %w", err)
+	}
+	spec.Maps[processMapProcScratch].MaxEntries = uint32(cpus)
+	return spec, nil
+}
+
+// v1Controllers are the cgroup v1 controllers whose hierarchy tells the
+// container, best first: runtimes and systemd place every task in them.
+var v1Controllers = []string{"pids", "memory", "cpu", "cpuset", "devices"}
+
+// knobs sets which v1 hierarchy the programs follow besides v2.
+func (s *Sensor) knobs() map[string]any {
+	ssid, _ := v1Hierarchy()
+	return map[string]any{processVarCgroupSsid: ssid}
+}
+
+// v1Hierarchy returns the subsystem index (enum cgroup_subsys_id of the running
+// kernel) of the first of v1Controllers on a v1 hierarchy, and that hierarchy's
+// number; -1 when all are on v2. Source: /proc/cgroups, cgroups(7).
+func v1Hierarchy() (ssid int32, hierarchy uint32) {
+	b, err := os.ReadFile("/proc/cgroups")
+	if err != nil {
+		return -1, 0
+	}
+	numbers := make(map[string]uint64)
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) >= 2 && !strings.HasPrefix(line, "#") {
+			numbers[f[0]], _ = strconv.ParseUint(f[1], 10, 32)
+		}
+	}
+	for _, name := range v1Controllers {
+		if n := numbers[name]; n != 0 {
+			if ssid, err := subsysID(name); err == nil {
+				return ssid, uint32(n)
+			}
+		}
+	}
+	return -1, 0
+}
+
+func subsysID(controller string) (int32, error) {
+	spec, err := btf.LoadKernelSpec()
+	if err != nil {
+		return 0, err
+	}
+	var enum *btf.Enum
+	if err := spec.TypeByName("cgroup_subsys_id", &enum); err != nil {
+		return 0, err
+	}
+	for _, v := range enum.Values {
+		if v.Name == controller+"_cgrp_id" {
+			return int32(v.Value), nil
+		}
+	}
+	return 0, fmt.Errorf("find cgroup controller %s in the kernel's BTF", controller)
+}
+
+// Probe implements contract.Sensor: every hook is attached, sees the same
+// canary process run and end, and is let go.
+func (s *Sensor) Probe(ctx context.Context) []event.Feature {
+	spec, err := s.spec()
+	if err != nil {
+		return []event.Feature{{Name: FeatureExec, Group: "processes", Essential: true,
+			Guarantee: event.Absent, Why: err.Error()}}
+	}
+	ranked := s.k.Rank(ctx, spec, s.features())
+	features := make([]event.Feature, 0, len(ranked))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range ranked {
+		switch r.Name {
+		case FeatureBefore:
+			s.before = ""
+			if r.Hook != nil {
+				s.before = r.Hook.Programs[len(r.Hook.Programs)-1]
+			}
+		case FeatureSeed:
+			s.seeds = r.Hook != nil && len(r.Hook.Programs) > 0
+		}
+		features = append(features, r.Feature)
+	}
+	return features
+}
+
+func (s *Sensor) features() []kernel.FeatureSpec {
+	one := func(name string, essential bool, tier, prog string, canary func(context.Context, *kernel.Probe) error) kernel.FeatureSpec {
+		return kernel.FeatureSpec{Name: name, Group: "processes", Essential: essential, Hooks: []kernel.Hook{
+			{Tier: tier, Programs: []string{prog}, Knobs: s.knobs(), Guarantee: event.Observe, Canary: canary}}}
+	}
+	return []kernel.FeatureSpec{
+		one(FeatureExec, true, "raw tracepoint sched_process_exec", processProgProcExec, canaryExec),
+		one(FeatureFork, true, "raw tracepoint sched_process_fork", processProgProcFork, canaryFork),
+		one(FeatureExit, true, "raw tracepoint sched_process_exit", processProgProcExit, canaryExit),
+		{Name: FeatureBefore, Group: "processes", Hooks: []kernel.Hook{
+			{Tier: "raw tracepoint sched_prepare_exec", Guarantee: event.Observe, Canary: canaryBefore,
+				Programs: []string{processProgProcExec, processProgProcPrepare}, Knobs: s.knobs()},
+			{Tier: "kprobe security_bprm_committing_creds", Guarantee: event.Observe, Canary: canaryBefore,
+				Programs: []string{processProgProcExec, processProgProcPrepareKp}, Knobs: s.knobs()},
+		}},
+		{Name: FeatureCgroup, Group: "processes", Hooks: []kernel.Hook{
+			{Tier: "raw tracepoints cgroup_mkdir, _rmdir, _rename", Guarantee: event.Observe,
+				Programs: []string{processProgProcCgMkdir, processProgProcCgRmdir, processProgProcCgRename},
+				Knobs:    s.knobs()},
+		}},
+		{Name: FeatureSeed, Group: "processes", Essential: true, Hooks: []kernel.Hook{
+			{Tier: "task iterator", Programs: []string{processProgProcSeed}, Knobs: s.knobs(),
+				Guarantee: event.Observe, Canary: canarySeed},
+			{Tier: "/proc", Guarantee: event.Observe, Canary: func(ctx context.Context, _ *kernel.Probe) error {
+				return findSelf(func(emit func(*event.Event)) error { return seedProc(ctx, NewDecoder(), emit) })
+			}},
+		}},
+	}
+}
+
+// awaitCanary runs the canary process and waits for its record.
+func awaitCanary(ctx context.Context, p *kernel.Probe, kind processEventKind, match func(*event.Event) bool) error {
+	pid, err := p.RunCanary(ctx)
+	if err != nil {
+		return err
+	}
+	d := NewDecoder()
+	return p.Await(ctx, uint16(kind), func(rec []byte) bool {
+		var ev event.Event
+		return d.Decode(rec, &ev) == nil && ev.Process.PID == uint32(pid) && match(&ev)
+	})
+}
+
+func canaryExec(ctx context.Context, p *kernel.Probe) error {
+	return awaitCanary(ctx, p, processEventKindKIND_EXEC, func(ev *event.Event) bool { return len(ev.Exec.Args) > 0 && ev.Process.Exe != "" })
+}
+
+func canaryFork(ctx context.Context, p *kernel.Probe) error {
+	self := uint32(os.Getpid())
+	return awaitCanary(ctx, p, processEventKindKIND_FORK, func(ev *event.Event) bool { return ev.Process.PPID == self })
+}
+
+func canaryExit(ctx context.Context, p *kernel.Probe) error {
+	return awaitCanary(ctx, p, processEventKindKIND_EXIT, func(ev *event.Event) bool { return ev.Exit.CPU > 0 })
+}
+
+func canaryBefore(ctx context.Context, p *kernel.Probe) error {
+	euid := uint32(os.Geteuid())
+	return awaitCanary(ctx, p, processEventKindKIND_EXEC, func(ev *event.Event) bool {
+		return ev.Exec.Before != nil && ev.Exec.Before.EUID == euid
+	})
+}
+
+func canarySeed(ctx context.Context, p *kernel.Probe) error {
+	return findSelf(func(emit func(*event.Event)) error {
+		return seedIterator(ctx, p.Unit(), NewDecoder(), emit)
+	})
+}
+
+// findSelf runs seed and fails when this very process is not among its events.
+func findSelf(seed func(emit func(*event.Event)) error) error {
+	self, found := uint32(os.Getpid()), false
+	err := seed(func(ev *event.Event) {
+		found = found || ev.Process.PID == self && ev.Process.Exe != "" && len(ev.Process.Args) > 0
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("look for own process %d: not among those reported", self)
+	}
+	return err
+}
