@@ -1,7 +1,6 @@
 package vm
 
 import (
-	"compress/gzip"
 	"fmt"
 	"io"
 	"os"
@@ -52,25 +51,10 @@ func (t Tree) AddDevice(name string, perm, major, minor uint32) {
 	t[name] = File{Mode: typeChr | perm, Dev: [2]uint32{major, minor}}
 }
 
-// WriteGzip writes the tree as a gzipped cpio archive. Compression is the
-// fastest there is: unpacking under TCG costs more than the bytes.
-func (t Tree) WriteGzip(w io.Writer) error {
-	z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
-	if err != nil {
-		return fmt.Errorf("write initramfs: %w", err)
-	}
-	if err := t.WriteCPIO(z); err != nil {
-		return err
-	}
-	if err := z.Close(); err != nil {
-		return fmt.Errorf("write initramfs: %w", err)
-	}
-	return nil
-}
-
 // WriteCPIO writes the tree in the "newc" format that the kernel unpacks
 // (Documentation/driver-api/early-userspace/buffer-format.rst): sorted by
-// name, with the folders that are missing, owned by root, without times.
+// name, with the folders that are missing, owned by root, without times. It is
+// not compressed: under TCG unpacking costs more than the bytes do.
 func (t Tree) WriteCPIO(w io.Writer) error {
 	c := &cpioWriter{w: w}
 	for _, name := range t.names() {

@@ -212,7 +212,7 @@ func (m *Machine) writeInitramfs(name string) error {
 	}
 	defer f.Close()
 	w := bufio.NewWriterSize(f, 1<<20)
-	if err := t.WriteGzip(w); err != nil {
+	if err := t.WriteCPIO(w); err != nil {
 		return err
 	}
 	if err := w.Flush(); err != nil {
