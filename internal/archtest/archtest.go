@@ -62,6 +62,7 @@ var merlon = law{
 	places: []place{
 		{dir: "internal/event", layer: layerNouns},
 		{dir: "internal/event/*", layer: layerNouns},
+		{dir: "internal/event/fields", layer: layerNouns},
 		{dir: "internal/contract", layer: layerNouns},
 		{dir: "internal/config", layer: layerNouns},
 		{dir: "internal/match", layer: layerNouns},
