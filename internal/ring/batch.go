@@ -14,6 +14,20 @@ type Batch struct {
 	held *atomic.Int64 // bytes in all batches handed over
 }
 
+// NewBatch returns a batch of copies of these records that belongs to no
+// Reader, for input that comes from elsewhere.
+func NewBatch(records ...[]byte) *Batch {
+	size := 0
+	for _, rec := range records {
+		size += prefixSize + (len(rec)+7)&^7
+	}
+	b := &Batch{buf: make([]byte, 0, size)}
+	for _, rec := range records {
+		b.add(rec)
+	}
+	return b
+}
+
 // Len returns the number of records.
 func (b *Batch) Len() int { return b.n }
 
@@ -29,6 +43,9 @@ func (b *Batch) Each(f func(rec []byte)) {
 
 // Release gives the slab back to the reader; b must not be used after it.
 func (b *Batch) Release() {
+	if b.free == nil {
+		return
+	}
 	b.held.Add(-int64(len(b.buf)))
 	b.buf, b.n = b.buf[:0], 0
 	b.free <- b // has room for every slab there is

@@ -80,14 +80,14 @@ type counts struct {
 
 // Stats says what a Reader has done.
 type Stats struct {
-	Delivered  map[uint16]uint64 // records handed over, by wire kind
-	Dropped    map[uint16]uint64 // records dropped because the queue was full
-	Bytes      uint64            // in records handed over
-	Batches    uint64            // handed over
-	Wakeups    uint64            // times the kernel woke the reader
-	Looks      uint64            // times the reader looked at the rings
-	QueueDepth int               // bytes handed over and not released
-	QueueLimit int               // most bytes
+	Delivered  map[uint16]uint64 `json:"delivered"`         // records handed over, by wire kind
+	Dropped    map[uint16]uint64 `json:"dropped"`           // records dropped because the queue was full
+	Bytes      uint64            `json:"bytes"`             // in records handed over
+	Batches    uint64            `json:"batches"`           // handed over
+	Wakeups    uint64            `json:"wakeups"`           // times the kernel woke the reader
+	Looks      uint64            `json:"looks"`             // times the reader looked at the rings
+	QueueDepth int               `json:"queue_depth_bytes"` // handed over and not released
+	QueueLimit int               `json:"queue_limit_bytes"`
 }
 
 // New maps the rings. Nothing is read before Run.
