@@ -36,11 +36,13 @@ func keyOf(f *event.Finding) key {
 // Without one, as for kernel threads, it is the tree below init.
 func lineage(p *event.Process) event.Key {
 	top := p
-	for a := p; a != nil && a.PID > 1; a = a.Parent {
+	for a := p; a != nil; a = a.Parent {
 		if p.SID != 0 && a.PID == p.SID {
 			return a.Key()
 		}
-		top = a
+		if a.PID > 1 {
+			top = a
+		}
 	}
 	if p.SID != 0 { // its leader is gone
 		return event.Key{PID: p.SID}
