@@ -71,12 +71,11 @@ func readEnvironment() Environment {
 	return env
 }
 
-// addMounts reads what the mounted filesystems tell.
-func (e *Environment) addMounts(mounts []mountPoint) {
-	e.Tracefs = mountOf(mounts, "tracefs")
-	e.Securityfs = mountOf(mounts, "securityfs")
-	e.BPFFS = mountOf(mounts, "bpf")
-	e.CgroupPath = mountOf(mounts, "cgroup2")
+// addMounts notes where the mounted filesystems are, and what they tell.
+func (e *Environment) addMounts(mounts []heldMount) {
+	for _, m := range mounts {
+		*map[string]*string{"tracefs": &e.Tracefs, "securityfs": &e.Securityfs, "bpf": &e.BPFFS, "cgroup2": &e.CgroupPath}[m.fstype] = m.path
+	}
 	if e.Securityfs != "" {
 		e.Lockdown = selected(readFile(filepath.Join(e.Securityfs, "lockdown")))
 		if lsms := readFile(filepath.Join(e.Securityfs, "lsm")); lsms != "" {

@@ -54,7 +54,7 @@ func Explain(op string, err error, env Environment) *Error {
 	}
 	e := &Error{Op: op, Err: err}
 	for _, explain := range []func(error, Environment) (string, string){
-		explainVerifier, explainPermission, explainMissing, explainMemory, explainHeld, explainUnsupported,
+		explainVerifier, explainPermission, explainJIT, explainNoBTF, explainUnsupported, explainMissing, explainMemory, explainHeld,
 	} {
 		if e.Cause, e.Cure = explain(err, env); e.Cause != "" {
 			return e
@@ -77,8 +77,10 @@ func plain(err error) string {
 }
 
 var (
-	unknownFunc = regexp.MustCompile(`(?:unknown func|program of this type cannot use helper) (bpf_\w+)`)
-	tooLarge    = regexp.MustCompile(`BPF program is too large`)
+	unknownFunc  = regexp.MustCompile(`(?:unknown func|program of this type cannot use helper) (bpf_\w+)`)
+	unknownKfunc = regexp.MustCompile(`kfunc "(\w+)"`)
+	tooOld       = regexp.MustCompile(`([\w ]+) not supported \(requires >= v([0-9.]+)\)`)
+	tooLarge     = regexp.MustCompile(`BPF program is too large`)
 )
 
 // explainVerifier reads the verifier's log.
@@ -138,18 +140,31 @@ func explainPermission(err error, env Environment) (cause, cure string) {
 	case env.MemlockLimited:
 		return "RLIMIT_MEMLOCK is too low on a kernel that charges BPF to it (before 5.11), and can't be raised", "ulimit -l unlimited, or CAP_SYS_RESOURCE"
 	case env.Lockdown != "" && env.Lockdown != "none":
-		return fmt.Sprintf("the kernel refuses it (EPERM) although no capability is missing; it is locked down (%s)", env.Lockdown), cureHost
+		return fmt.Sprintf("the kernel refuses it (EPERM) although the capabilities for it are there; it is locked down (%s)", env.Lockdown), cureHost
 	}
-	return "the kernel refuses it (EPERM) although no capability is missing", cureHost
+	return "the kernel refuses it (EPERM) although the capabilities for it are there", cureHost
+}
+
+// explainNoBTF tells of a kernel that does not describe its own types.
+func explainNoBTF(err error, env Environment) (cause, cure string) {
+	if env.BTF != "" || !errors.Is(err, btf.ErrNotFound) && !errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, fs.ErrNotExist) {
+		return "", ""
+	}
+	return "this kernel carries no type information (BTF)",
+		"boot a kernel built with CONFIG_DEBUG_INFO_BTF, or name a BTF file made for " + env.Release + " in the configuration"
+}
+
+func explainJIT(err error, env Environment) (cause, cure string) {
+	if env.JIT != "off" || !unsupported(err) {
+		return "", ""
+	}
+	return "the BPF JIT is off", "sysctl net.core.bpf_jit_enable=1"
 }
 
 // explainMissing tells of BTF, functions, tracepoints and symbols that are not
 // there.
 func explainMissing(err error, env Environment) (cause, cure string) {
 	switch {
-	case env.BTF == "" && (errors.Is(err, btf.ErrNotFound) || errors.Is(err, ebpf.ErrNotSupported) || errors.Is(err, fs.ErrNotExist)):
-		return "this kernel carries no type information (BTF)",
-			"boot a kernel built with CONFIG_DEBUG_INFO_BTF, or name a BTF file made for " + env.Release + " in the configuration"
 	case strings.Contains(err.Error(), "bad CO-RE relocation"):
 		return "a kernel structure or field that the program reads is not in this kernel's type information", "use BTF made for exactly " + env.Release
 	case errors.Is(err, btf.ErrNotFound):
@@ -180,15 +195,30 @@ func explainHeld(err error, _ Environment) (cause, cure string) {
 }
 
 func explainUnsupported(err error, env Environment) (cause, cure string) {
-	unsupported := errors.Is(err, ebpf.ErrNotSupported)
-	for _, e := range []unix.Errno{enotsupp, unix.EOPNOTSUPP, unix.ENOSYS, unix.ENODEV, unix.EINVAL, unix.EAFNOSUPPORT, unix.EPROTONOSUPPORT} {
-		unsupported = unsupported || errors.Is(err, e)
-	}
+	text := plain(err)
 	switch {
-	case !unsupported:
-		return "", ""
-	case env.JIT == "off":
-		return "the BPF JIT is off", "sysctl net.core.bpf_jit_enable=1"
+	case strings.Contains(text, "kprobe_events"): // perf_event_open(2) knows no kprobes, nor does tracefs
+		return "this kernel was built without kprobes", cureHost
+	case errors.Is(err, ebpf.ErrNotSupported) && unknownKfunc.MatchString(text):
+		return "this kernel has no kfunc " + unknownKfunc.FindStringSubmatch(text)[1], cureKernel
+	case errors.Is(err, ebpf.ErrNotSupported) && tooOld.MatchString(text):
+		m := tooOld.FindStringSubmatch(text)
+		return "this kernel has no " + m[1], "Linux " + m[2] + " has it"
+	case errors.Is(err, ebpf.ErrNotSupported) && strings.Contains(text, "create raw tracepoint"):
+		// arch_prepare_bpf_trampoline is missing (arm64 before 6.4) or the function can't be patched.
+		return "this kernel has no BPF trampolines for " + env.Arch + ", on which fentry, fmod_ret and LSM programs rest", cureKernel
 	}
-	return "this kernel doesn't support it: " + plain(err), cureKernel
+	if !unsupported(err) {
+		return "", ""
+	}
+	return "this kernel doesn't support it: " + text, cureKernel
+}
+
+func unsupported(err error) bool {
+	for _, e := range []error{ebpf.ErrNotSupported, enotsupp, unix.EOPNOTSUPP, unix.ENOSYS, unix.ENODEV, unix.EINVAL, unix.EAFNOSUPPORT, unix.EPROTONOSUPPORT} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }

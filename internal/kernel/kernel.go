@@ -9,8 +9,9 @@
 //
 // What is attached is held by BPF links, which go with the process: a SIGKILL
 // leaves no hook behind, except pinned ones (which is what pins are for). It
-// can leave a mount of tracefs, securityfs, bpffs or cgroup2, and an empty
-// temporary cgroup of a canary, which the next Mechanisms removes.
+// can leave a mount of tracefs, securityfs, bpffs or cgroup2, which the next
+// Close undoes, and a canary's temporary directory or empty cgroup, which the
+// next Mechanisms removes.
 package kernel
 
 import (
@@ -45,7 +46,7 @@ type Kernel struct {
 	env    Environment
 	btf    *btf.Spec // from Options.BTFPath; nil: the kernel's own
 	cache  *btf.Cache
-	mounts []madeMount
+	mounts []heldMount
 	shared map[string]*ebpf.Map // immutable after Open
 
 	mu    sync.Mutex
@@ -101,12 +102,11 @@ func (k *Kernel) mount() error {
 		return fmt.Errorf("open kernel: %w", err)
 	}
 	k.env.CgroupMode = cgroupMode(found)
-	k.mounts = mountMissing(found, k.log)
-	all, err := readMounts()
-	if err != nil {
-		return errors.Join(fmt.Errorf("open kernel: %w", err), k.Close())
+	k.mounts = holdMounts(k.log)
+	k.env.addMounts(k.mounts)
+	if k.env.CgroupMode == "none" && k.env.CgroupPath != "" {
+		k.env.CgroupMode = "v2"
 	}
-	k.env.addMounts(all)
 	return nil
 }
 
@@ -202,8 +202,8 @@ func (k *Kernel) Close() error {
 		errs = append(errs, m.Close())
 	}
 	k.shared = nil
-	for _, m := range k.mounts {
-		errs = append(errs, m.undo(k.log))
+	if k.mounts != nil {
+		errs = append(errs, releaseMounts(k.mounts, k.log))
 	}
 	k.mounts = nil
 	return errors.Join(errs...)

@@ -174,7 +174,11 @@ func inetDiagDestroy(_ context.Context, l *lab) (string, error) {
 			return stageCanary, err
 		}
 		defer p.close()
-		if err := diagDestroy(p.sport, p.dport); err != nil {
+		err = diagDestroy(p.sport, p.dport)
+		if errors.Is(err, unix.ENOENT) {
+			return stageAttach, &Error{Op: "destroy a socket", Cause: "the modules inet_diag and tcp_diag are not there", Cure: "modprobe tcp_diag", Err: err}
+		}
+		if err != nil {
 			return stageAttach, fmt.Errorf("destroy a socket by sock_diag: %w", err)
 		}
 		if err := p.wantEnded(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,17 +15,15 @@ import (
 
 // mountPoint is one line of /proc/PID/mountinfo (proc_pid_mountinfo(5)).
 type mountPoint struct {
-	id     uint64
 	root   string
 	path   string
 	fstype string
+	source string
 }
 
-// madeMount is a mount that we made and undo.
-type madeMount struct {
-	mountPoint
-	madeDir bool
-}
+// mountSource marks our mounts in mountinfo, so that the last of several
+// agents, or the next one after a SIGKILL, undoes them.
+const mountSource = "merlon"
 
 // parseMountinfo reads /proc/PID/mountinfo; it skips lines it can't read.
 func parseMountinfo(s string) []mountPoint {
@@ -32,14 +31,10 @@ func parseMountinfo(s string) []mountPoint {
 	for line := range strings.Lines(s) {
 		left, right, ok := strings.Cut(line, " - ")
 		f, r := strings.Fields(left), strings.Fields(right)
-		if !ok || len(f) < 6 || len(r) < 1 {
+		if !ok || len(f) < 6 || len(r) < 2 {
 			continue
 		}
-		id, err := strconv.ParseUint(f[0], 10, 64)
-		if err != nil {
-			continue
-		}
-		mounts = append(mounts, mountPoint{id: id, root: unescape(f[3]), path: unescape(f[4]), fstype: r[0]})
+		mounts = append(mounts, mountPoint{root: unescape(f[3]), path: unescape(f[4]), fstype: r[0], source: unescape(r[1])})
 	}
 	return mounts
 }
@@ -113,96 +108,126 @@ func cgroupMode(mounts []mountPoint) string {
 	return "none"
 }
 
-// mountMissing mounts the kernel's filesystems that are not there. What can't
-// be mounted is left out: the features that need it degrade.
-func mountMissing(mounts []mountPoint, log *slog.Logger) []madeMount {
-	var made []madeMount
-	for _, fstype := range []string{"securityfs", "tracefs", "bpf", "cgroup2"} {
-		if mountOf(mounts, fstype) != "" {
-			continue
-		}
-		m, err := mountOne(mounts, fstype)
-		if err != nil {
-			log.Warn("a kernel filesystem can't be mounted", "type", fstype, "err", err)
-			continue
-		}
-		log.Debug("mounted", "type", fstype, "path", m.path)
-		made = append(made, m)
-	}
-	return made
+// heldMount is a mounted filesystem that the agent uses, and keeps from being
+// unmounted by an open descriptor.
+type heldMount struct {
+	fstype, path string
+	fd           int
 }
 
-func mountOne(mounts []mountPoint, fstype string) (madeMount, error) {
-	m := madeMount{mountPoint: mountPoint{path: usualPlace[fstype], fstype: fstype}}
-	if fstype == "cgroup2" && taken(mounts, m.path) { // v1 controllers live there
+// kernelFS are the filesystems that the agent uses, with their magic numbers
+// (include/uapi/linux/magic.h).
+var kernelFS = []struct {
+	fstype string
+	magic  int64
+}{
+	{"securityfs", unix.SECURITYFS_MAGIC},
+	{"tracefs", unix.TRACEFS_MAGIC},
+	{"bpf", unix.BPF_FS_MAGIC},
+	{"cgroup2", unix.CGROUP2_SUPER_MAGIC},
+}
+
+// holdMounts mounts the kernel's filesystems that are not there and holds all
+// of them. What can't be mounted is left out: the features that need it
+// degrade.
+func holdMounts(log *slog.Logger) []heldMount {
+	var held []heldMount
+	for _, fs := range kernelFS {
+		h, err := holdMount(fs.fstype, fs.magic)
+		if err != nil {
+			log.Warn("a kernel filesystem can't be mounted", "type", fs.fstype, "err", err)
+			continue
+		}
+		held = append(held, h)
+	}
+	return held
+}
+
+func holdMount(fstype string, magic int64) (heldMount, error) {
+	h := heldMount{fstype: fstype}
+	for range 5 { // another agent may unmount between our look and our hold
+		mounts, err := readMounts()
+		if err != nil {
+			return h, err
+		}
+		if h.path = mountOf(mounts, fstype); h.path == "" {
+			if h.path, err = mountOne(mounts, fstype); err != nil {
+				return h, err
+			}
+		}
+		h.fd, err = unix.Open(h.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			continue
+		}
+		var st unix.Statfs_t
+		if unix.Fstatfs(h.fd, &st) == nil && int64(st.Type) == magic {
+			return h, nil
+		}
+		_ = unix.Close(h.fd) // only a path
+	}
+	return h, fmt.Errorf("hold %s: it keeps vanishing", h.path)
+}
+
+func mountOne(mounts []mountPoint, fstype string) (string, error) {
+	path, made := usualPlace[fstype], false
+	if fstype == "cgroup2" && taken(mounts, path) { // v1 controllers live there
 		dir, err := os.MkdirTemp("", "merlon-cgroup2-")
 		if err != nil {
-			return m, fmt.Errorf("mount %s: %w", fstype, err)
+			return "", fmt.Errorf("mount %s: %w", fstype, err)
 		}
-		m.path, m.madeDir = dir, true
+		path, made = dir, true
 	}
-	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC)
-	err := unix.Mount(fstype, m.path, fstype, flags, "")
-	if err == nil {
-		m.id, err = mountID(m.path, fstype)
-	}
-	if err != nil {
-		if m.madeDir {
-			_ = os.Remove(m.path) // the error to tell is the mount's
+	if err := unix.Mount(mountSource, path, fstype, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		if made {
+			_ = os.Remove(path) // the error to tell is the mount's
 		}
-		return m, fmt.Errorf("mount %s at %s: %w", fstype, m.path, err)
+		return "", fmt.Errorf("mount %s at %s: %w", fstype, path, err)
 	}
-	return m, nil
+	return path, nil
 }
 
 func taken(mounts []mountPoint, path string) bool {
-	for _, m := range mounts {
-		if m.path == path {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(mounts, func(m mountPoint) bool { return m.path == path })
 }
 
-// mountID returns the id of the topmost mount of that type at path.
-func mountID(path, fstype string) (uint64, error) {
+// releaseMounts lets go of the held mounts and undoes those that an agent
+// made, unless another one still uses them or something is pinned there.
+func releaseMounts(held []heldMount, log *slog.Logger) error {
+	for _, h := range held {
+		_ = unix.Close(h.fd) // only a path
+	}
 	mounts, err := readMounts()
-	if err != nil {
-		return 0, err
-	}
-	for i := len(mounts) - 1; i >= 0; i-- {
-		if mounts[i].path == path && mounts[i].fstype == fstype {
-			return mounts[i].id, nil
+	errs := []error{err}
+	for _, m := range mounts {
+		if m.source == mountSource && slices.ContainsFunc(held, func(h heldMount) bool { return h.path == m.path && h.fstype == m.fstype }) {
+			errs = append(errs, m.undo(log))
 		}
 	}
-	return 0, fmt.Errorf("find mount %s: %w", path, os.ErrNotExist)
+	return errors.Join(errs...)
 }
 
-// undo unmounts what mountMissing mounted, if it is still the same mount. It
-// leaves a bpffs that holds pins and a mount that somebody else came to use.
-func (m madeMount) undo(log *slog.Logger) error {
+func (m mountPoint) undo(log *slog.Logger) error {
 	if m.fstype == "bpf" && !emptyDir(m.path) {
 		log.Info("bpffs stays mounted: something is pinned there", "path", m.path)
 		return nil
 	}
-	if id, err := mountID(m.path, m.fstype); err != nil || id != m.id {
-		return nil // somebody else unmounted it, or mounted over it
-	}
 	var err error
-	for range 50 { // a hook's asynchronous release may hold the mount for some milliseconds
+	for range 20 { // a hook's asynchronous release may hold the mount for some milliseconds
 		if err = unix.Unmount(m.path, unix.UMOUNT_NOFOLLOW); !errors.Is(err, unix.EBUSY) {
 			break
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
-	if errors.Is(err, unix.EBUSY) {
+	switch {
+	case errors.Is(err, unix.EBUSY):
 		log.Info("a mount stays: somebody else uses it", "type", m.fstype, "path", m.path)
 		return nil
-	}
-	if err != nil {
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
+		return nil // somebody else unmounted it
+	case err != nil:
 		return fmt.Errorf("unmount %s: %w", m.path, err)
 	}
-	if m.madeDir {
+	if m.path != usualPlace[m.fstype] {
 		return os.Remove(m.path)
 	}
 	return nil
