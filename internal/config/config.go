@@ -46,7 +46,8 @@ type Rings struct {
 
 // Process configures the process sensor and tree.
 type Process struct {
-	MaxTracked int `key:"max_tracked" doc:"most processes kept in the tree, exited ones included, 1024 to 4194304" range:"1024 4194304"`
+	MaxTracked int  `key:"max_tracked" doc:"most processes kept in the tree, exited ones included, 1024 to 4194304" range:"1024 4194304"`
+	ArgsBytes  Size `key:"args_bytes" doc:"most memory for the arguments of the processes in the tree, 1MiB to 1GiB" range:"1MiB 1GiB"`
 }
 
 // Events configures the event stream.
@@ -59,6 +60,7 @@ type Events struct {
 // Alerts configures the grouping and keeping of alerts.
 type Alerts struct {
 	Window    Duration `key:"window" doc:"findings of one rule about one process tree and object within this time of each other are one alert, 1s to 168h" range:"1s 168h"`
+	Update    Duration `key:"update" doc:"an alert that goes on is told again at most this often, 1s to 24h" range:"1s 24h"`
 	Retention Duration `key:"retention" doc:"how long alerts are kept, 1h to 87600h" range:"1h 87600h"`
 	Max       int      `key:"max" doc:"most alerts kept, oldest go first, 100 to 10000000" range:"100 10000000"`
 }
@@ -88,9 +90,9 @@ func Default() *Config {
 		Log:      Log{Level: "info", Format: "text"},
 		Kernel:   Kernel{PinDir: "/sys/fs/bpf/merlon"},
 		Rings:    Rings{Critical: 4 << 20, Bulk: 8 << 20, Queue: 8 << 20},
-		Process:  Process{MaxTracked: 32768},
+		Process:  Process{MaxTracked: 131072, ArgsBytes: 32 << 20},
 		Events:   Events{Buffer: 4096, BufferBytes: 8 << 20, MaxClients: 64},
-		Alerts:   Alerts{Window: Duration(time.Hour), Retention: Duration(90 * 24 * time.Hour), Max: 100000},
+		Alerts:   Alerts{Window: Duration(10 * time.Minute), Update: Duration(10 * time.Second), Retention: Duration(90 * 24 * time.Hour), Max: 100000},
 		Memory:   Memory{SoftLimit: 96 << 20},
 	}
 }

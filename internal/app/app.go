@@ -1,0 +1,253 @@
+// Package app is the agent's life: it starts the parts bottom-up, keeps them
+// running, and stops them top-down. A part that fails is told in the status;
+// the rest goes on. Only what the agent can't be without ends it: the kernel
+// layer, a sensor, the pipeline.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/merlon/merlon/internal/alert"
+	"github.com/merlon/merlon/internal/api"
+	"github.com/merlon/merlon/internal/catalog"
+	"github.com/merlon/merlon/internal/config"
+	"github.com/merlon/merlon/internal/contract"
+	"github.com/merlon/merlon/internal/engine"
+	"github.com/merlon/merlon/internal/event"
+	"github.com/merlon/merlon/internal/kernel"
+	"github.com/merlon/merlon/internal/ring"
+	"github.com/merlon/merlon/internal/store"
+)
+
+// Options are what Run needs.
+type Options struct {
+	Config  *config.Config
+	Version string
+	Log     *slog.Logger
+	Level   *slog.LevelVar // of Log; the API changes it
+	// Ready is called once everything runs. It must not block.
+	Ready func(*Agent)
+}
+
+// Agent is a running agent. Any goroutine may call its methods.
+type Agent struct {
+	o       Options
+	cfg     *config.Config
+	log     *slog.Logger
+	started time.Time
+
+	lock      io.Closer // nil when the state directory can't be used
+	kernel    *kernel.Kernel
+	sensors   []contract.Sensor
+	features  []event.Feature
+	enrichers catalog.Enrichers
+	detectors []contract.Detector
+	reader    *ring.Reader
+	engine    *engine.Engine
+	alerts    *alert.Manager
+	store     *store.Store
+	hub       *api.Hub
+	server    *api.Server
+	tally     *tally
+	trouble   *trouble
+}
+
+// Run runs an agent until ctx ends, and leaves nothing behind. The error says
+// why it could not start, or what broke.
+func Run(ctx context.Context, o Options) error {
+	limitMemory(int64(o.Config.Memory.SoftLimit))
+	a := &Agent{o: o, cfg: o.Config, log: o.Log, started: time.Now(), trouble: newTrouble(o.Log)}
+	err := a.start(ctx)
+	if err == nil {
+		err = a.run(ctx)
+	}
+	return errors.Join(err, a.close())
+}
+
+// Features returns what this kernel can do, as found at the start.
+func (a *Agent) Features() []event.Feature { return a.features }
+
+// Hub returns the streams of events and alerts.
+func (a *Agent) Hub() *api.Hub { return a.hub }
+
+// Environment tells what machine this is.
+func (a *Agent) Environment() kernel.Environment { return a.kernel.Environment() }
+
+// start makes every part, from the kernel up, and attaches the sensors.
+func (a *Agent) start(ctx context.Context) error {
+	if err := a.takeLock(); err != nil {
+		return err
+	}
+	var err error
+	if a.kernel, err = kernel.Open(ctx, kernelOptions(a.cfg, a.log)); err != nil {
+		return err
+	}
+	if err := a.attach(ctx); err != nil {
+		return err
+	}
+	if a.reader, err = ring.New(ring.Options{
+		Critical: a.kernel.Map("events_crit"), Bulk: a.kernel.Map("events_bulk"),
+		QueueBytes: int(a.cfg.Rings.Queue), Log: a.log,
+	}); err != nil {
+		return err
+	}
+	a.store = store.Open(store.Options{Dir: a.cfg.StateDir, MaxAlerts: a.cfg.Alerts.Max, MaxAge: time.Duration(a.cfg.Alerts.Retention), Log: a.log})
+	a.hub = api.NewHub(a.cfg.Events.Buffer, int(a.cfg.Events.BufferBytes), a.cfg.Events.MaxClients)
+	a.tally = newTally()
+	a.alerts = alert.New(alert.Options{
+		Sinks: []contract.Sink{a.hub, a.tally}, Store: a.store,
+		Idle: time.Duration(a.cfg.Alerts.Window), Update: time.Duration(a.cfg.Alerts.Update), Log: a.log,
+	})
+	a.enrichers = catalog.NewEnrichers(a.cfg, a.log)
+	a.detectors = catalog.NewDetectors(a.log)
+	a.engine = engine.New(engine.Options{
+		Sensors: a.sensors, Enrichers: a.enrichers.List, Detectors: a.detectors,
+		Sinks: []contract.Sink{a.hub, a.tally}, Findings: a.alerts.Add,
+		Counts: a.counts, Queue: a.reader.Stats, Log: a.log,
+	})
+	a.server, err = api.New(api.Options{Agent: (*view)(a), Hub: a.hub, Access: a.access(), Level: a.o.Level, Log: a.log})
+	return err
+}
+
+// takeLock makes this agent the only one of its state directory. A directory
+// that can't be used costs the stored alerts, not the agent.
+func (a *Agent) takeLock() error {
+	lock, err := store.Lock(a.cfg.StateDir)
+	var taken *store.LockedError
+	switch {
+	case errors.As(err, &taken):
+		return secondAgent(taken)
+	case err != nil:
+		a.trouble.tell("state directory", err.Error(), "make "+a.cfg.StateDir+" writable, or choose another with --state-dir; until then alerts live in memory only")
+	default:
+		a.lock = lock
+	}
+	return nil
+}
+
+// attach probes the sensors and attaches what passed.
+func (a *Agent) attach(ctx context.Context) error {
+	a.sensors = catalog.NewSensors(a.kernel, a.log)
+	attached := 0
+	var last error
+	for _, s := range a.sensors {
+		features := s.Probe(ctx)
+		a.features = append(a.features, features...)
+		if err := s.Attach(ctx, s.Info().Kinds); err != nil {
+			last = err
+			e := kernel.Explain("attach "+s.Info().Name, err, a.kernel.Environment())
+			a.trouble.tell("sensor "+s.Info().Name, e.Cause, e.Cure)
+			continue
+		}
+		attached++
+	}
+	a.features = append(a.features, a.kernel.Mechanisms(ctx)...)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if attached == 0 {
+		return last
+	}
+	return nil
+}
+
+func (a *Agent) counts() (map[uint16]engine.KernelLoss, error) {
+	counts, err := a.kernel.Counts()
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[uint16]engine.KernelLoss, len(counts))
+	for kind, c := range counts {
+		out[kind] = engine.KernelLoss{Produced: c.Produced, Lost: c.Lost, Faults: c.Faults}
+	}
+	return out, nil
+}
+
+// run keeps the parts running until ctx ends or a vital one fails, and then
+// stops them top-down: the API, the rings, the engine, the alerts, the store.
+// Detaching comes first, in close, for what is attached and not read is lost.
+func (a *Agent) run(ctx context.Context) error {
+	g, vital := errgroup.WithContext(ctx)
+	top, stopTop := context.WithCancel(context.WithoutCancel(ctx))       // the api
+	middle, stopMiddle := context.WithCancel(context.WithoutCancel(ctx)) // rings and engine
+	bottom, stopBottom := context.WithCancel(context.WithoutCancel(ctx)) // alerts and store
+	defer stopBottom()
+	defer stopMiddle()
+	defer stopTop()
+
+	engineDone, alertsDone, apiDone := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	g.Go(func() error { return a.reader.Run(middle) })
+	g.Go(func() error {
+		defer close(engineDone)
+		return a.engine.Run(middle, a.reader.Batches())
+	})
+	g.Go(func() error {
+		defer close(alertsDone)
+		return a.alerts.Run(bottom)
+	})
+	storeCtx, stopStore := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopStore()
+	g.Go(func() error { return a.store.Run(storeCtx) })
+	g.Go(func() error {
+		defer close(apiDone)
+		a.serve(top)
+		return nil
+	})
+	g.Go(func() error {
+		<-vital.Done()
+		notify("STOPPING=1")
+		err := a.hub.Close()
+		stopTop()
+		<-apiDone
+		for _, s := range a.sensors {
+			err = errors.Join(err, s.Close())
+		}
+		stopMiddle()
+		<-engineDone
+		stopBottom()
+		<-alertsDone
+		stopStore()
+		return err
+	})
+	notify("READY=1")
+	if a.o.Ready != nil {
+		a.o.Ready(a)
+	}
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("run agent: %w", err)
+	}
+	return nil
+}
+
+// close lets go of everything that start made, in the opposite order. It
+// works on an agent whose start failed half-way.
+func (a *Agent) close() error {
+	var errs []error
+	for _, s := range a.sensors {
+		errs = append(errs, s.Close())
+	}
+	if a.reader != nil {
+		errs = append(errs, a.reader.Close())
+	}
+	if a.kernel != nil {
+		errs = append(errs, a.kernel.Close())
+	}
+	if a.lock != nil {
+		errs = append(errs, a.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func kernelOptions(c *config.Config, log *slog.Logger) kernel.Options {
+	return kernel.Options{
+		BTFPath: c.Kernel.BTF, PinDir: c.Kernel.PinDir, Log: log,
+		CriticalBytes: uint32(c.Rings.Critical), BulkBytes: uint32(c.Rings.Bulk),
+	}
+}

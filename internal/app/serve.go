@@ -1,0 +1,91 @@
+package app
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/merlon/merlon/internal/api"
+)
+
+// access says who may use the API besides root.
+func (a *Agent) access() api.Access {
+	acc := api.Access{ReadUIDs: a.cfg.API.ReadUIDs, ReadGIDs: a.cfg.API.ReadGIDs, AdminUIDs: a.cfg.API.AdminUIDs}
+	if gid, ok := a.socketGroup(); ok {
+		acc.ReadGIDs = append(append([]uint32(nil), acc.ReadGIDs...), uint32(gid))
+	}
+	if uid := os.Getuid(); uid != 0 {
+		acc.AdminUIDs = append(append([]uint32(nil), acc.AdminUIDs...), uint32(uid)) // the agent's own user
+	}
+	return acc
+}
+
+// socketGroup looks up socket_group; a number is a group id.
+func (a *Agent) socketGroup() (gid int, ok bool) {
+	name := a.cfg.SocketGroup
+	if name == "" {
+		return -1, false
+	}
+	if g, err := user.LookupGroup(name); err == nil {
+		name = g.Gid
+	}
+	gid, err := strconv.Atoi(name)
+	if err != nil || gid < 0 {
+		a.trouble.tell("socket group", "there is no group "+name, "make it, or change socket_group in the configuration")
+		return -1, false
+	}
+	return gid, true
+}
+
+// serve answers on the socket, and on the loopback port if there is one, until
+// ctx ends. Neither is worth ending the agent for.
+func (a *Agent) serve(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	gid, _ := a.socketGroup()
+	everyone := len(a.cfg.API.ReadUIDs)+len(a.cfg.API.ReadGIDs)+len(a.cfg.API.AdminUIDs) > 0
+	if l, err := api.Listen(a.cfg.Socket, gid, everyone); err != nil {
+		a.trouble.tell("api", err.Error(), "clients can't reach this agent; free "+a.cfg.Socket+" or choose another --socket, and start again")
+	} else {
+		wg.Go(func() {
+			if err := a.server.Serve(ctx, l); err != nil {
+				a.trouble.tell("api", err.Error(), "start the agent again")
+			}
+		})
+	}
+	if a.cfg.Metrics.Listen == "" {
+		return
+	}
+	addr := strings.Replace(a.cfg.Metrics.Listen, "localhost:", "127.0.0.1:", 1)
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		a.trouble.tell("metrics", err.Error(), "free "+addr+" or choose another metrics.listen, and start again; /metrics is on the socket too")
+		return
+	}
+	wg.Go(func() {
+		if err := a.server.ServeMetrics(ctx, l); err != nil {
+			a.trouble.tell("metrics", err.Error(), "start the agent again")
+		}
+	})
+}
+
+// notify tells systemd of a change (sd_notify(3)), when it started us.
+func notify(state string) {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return
+	}
+	if strings.HasPrefix(path, "@") {
+		path = "\x00" + path[1:]
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return // systemd notices by itself that it isn't told
+	}
+	_, _ = c.Write([]byte(state))
+	_ = c.Close()
+}
