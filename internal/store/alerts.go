@@ -15,10 +15,10 @@ import (
 // write writes all that waits in one transaction. What could not be written
 // waits on, unless there is something newer of the same alert.
 func (s *Store) write() error {
+	var batch map[string]*event.Alert
 	s.mu.Lock()
-	batch := s.pending
-	if len(batch) > 0 {
-		s.pending = make(map[string]*event.Alert)
+	if len(s.pending) > 0 {
+		batch, s.pending = s.pending, make(map[string]*event.Alert)
 	}
 	s.mu.Unlock()
 	err := s.do(func(tx *sql.Tx) error { return s.putAlerts(tx, batch) })

@@ -1,28 +1,24 @@
 package store
 
 import (
-	"bufio"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 
 	"github.com/merlon/merlon/internal/event"
 )
 
 var start = time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
 
-// start opens a store and runs it until the test ends, or stop is called.
+// run opens a store and runs it until the test ends, or stop is called.
 func run(t *testing.T, o Options) (s *Store, stop func()) {
 	t.Helper()
 	s = Open(o)
@@ -275,253 +271,6 @@ func TestVanishedDatabaseIsMadeAnew(t *testing.T) {
 	flush(t, s)
 	want(t, ids(t, s, time.Time{}, 0), "b1")
 	if _, err := os.Stat(s.path); err != nil {
-		t.Error(err)
-	}
-}
-
-// tmpfs mounts a file system of size bytes.
-func tmpfs(t *testing.T, size int) string {
-	t.Helper()
-	dir := t.TempDir()
-	err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size))
-	if errors.Is(err, unix.EPERM) {
-		t.Skip("needs CAP_SYS_ADMIN to mount a tmpfs: run as root")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
-// fill writes to path until the disk is full.
-func fill(t *testing.T, path string) {
-	t.Helper()
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = f.Close() }()
-	for chunk := 64 << 10; chunk > 0; chunk /= 2 {
-		for err = nil; err == nil; {
-			_, err = f.Write(make([]byte, chunk))
-		}
-		if !errors.Is(err, unix.ENOSPC) {
-			t.Fatal(err)
-		}
-	}
-}
-
-// checkRecovery puts alerts while the disk refuses them, mends it, and wants
-// all of them stored.
-func checkRecovery(t *testing.T, s *Store, mend func()) {
-	t.Helper()
-	const n = 300
-	for i := range n {
-		a := alert(fmt.Sprintf("%03d", i), time.Duration(i))
-		a.Reason = strings.Repeat("x", 1000)
-		s.PutAlert(a)
-	}
-	if err := s.Flush(context.Background()); err == nil {
-		t.Fatal("Flush: no error, although the disk takes nothing")
-	}
-	st := s.Stats()
-	if st.OK || st.Failures == 0 || st.LastError == "" || st.Dropped != 0 || st.Pending != n {
-		t.Errorf("while the disk refuses: %+v", st)
-	}
-	t.Log(st.LastError)
-	list, _ := s.Alerts(context.Background(), start, 0)
-	if len(list) < n {
-		t.Errorf("while the disk refuses: %d alerts can be read, want %d", len(list), n)
-	}
-	mend()
-	flush(t, s)
-	if st := s.Stats(); !st.OK || st.Pending != 0 || st.Dropped != 0 {
-		t.Errorf("after it was mended: %+v", st)
-	}
-	if got := len(ids(t, s, start, 0)); got < n {
-		t.Errorf("after it was mended: %d alerts, want %d", got, n)
-	}
-}
-
-func TestFullDisk(t *testing.T) {
-	dir := tmpfs(t, 2<<20)
-	s, stop := run(t, Options{Dir: dir})
-	s.PutAlert(alert("before", 0))
-	flush(t, s)
-	ballast := filepath.Join(dir, "ballast")
-	fill(t, ballast)
-	checkRecovery(t, s, func() {
-		if err := os.Remove(ballast); err != nil {
-			t.Fatal(err)
-		}
-	})
-	stop()
-}
-
-func TestDiskFullAtTheStart(t *testing.T) {
-	dir := tmpfs(t, 2<<20)
-	ballast := filepath.Join(dir, "ballast")
-	fill(t, ballast)
-	s, stop := run(t, Options{Dir: filepath.Join(dir, "state")})
-	checkRecovery(t, s, func() {
-		if err := os.Remove(ballast); err != nil {
-			t.Fatal(err)
-		}
-	})
-	stop()
-}
-
-func TestReadOnlyDisk(t *testing.T) {
-	dir := tmpfs(t, 4<<20)
-	remount := func(flags uintptr) {
-		if err := unix.Mount("", dir, "", unix.MS_REMOUNT|flags, ""); err != nil {
-			t.Fatal(err)
-		}
-	}
-	remount(unix.MS_RDONLY)
-	s, stop := run(t, Options{Dir: filepath.Join(dir, "state")})
-	checkRecovery(t, s, func() { remount(0) })
-	stop()
-}
-
-// writerEnv makes this test binary a writer of alerts: see TestKilledWriter.
-const writerEnv = "MERLON_TEST_STATE_DIR"
-
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(writerEnv); dir != "" {
-		writeForEver(dir)
-	}
-	os.Exit(m.Run())
-}
-
-func writeForEver(dir string) {
-	lock, err := Lock(dir)
-	if err != nil {
-		fmt.Println("error", err)
-		os.Exit(1)
-	}
-	defer func() { _ = lock.Close() }()
-	s := Open(Options{Dir: dir})
-	go func() { _ = s.Run(context.Background()) }()
-	for i := 0; ; i++ {
-		s.PutAlert(alert(fmt.Sprintf("%d-%d", os.Getpid(), i), 0))
-		if err := s.Flush(context.Background()); err != nil {
-			fmt.Println("error", err)
-			os.Exit(1)
-		}
-		fmt.Printf("%d-%d\n", os.Getpid(), i)
-	}
-}
-
-// writer starts a process that writes alerts and prints the id of each when it
-// is on the disk.
-func writer(t *testing.T, dir string) (*exec.Cmd, *bufio.Scanner) {
-	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), writerEnv+"="+dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return cmd, bufio.NewScanner(out)
-}
-
-func kill(t *testing.T, cmd *exec.Cmd) {
-	t.Helper()
-	if err := cmd.Process.Kill(); err != nil {
-		t.Error(err)
-	}
-	_ = cmd.Wait() // it was killed
-}
-
-// Whatever was reported as written is there after SIGKILL, and the database
-// is sound.
-func TestKilledWriter(t *testing.T) {
-	dir := t.TempDir()
-	acked := make(map[string]bool)
-	for round := range 8 {
-		cmd, out := writer(t, dir)
-		for range 5 + 13*round {
-			if !out.Scan() || strings.HasPrefix(out.Text(), "error") {
-				t.Fatalf("writer: %s %v", out.Text(), out.Err())
-			}
-			acked[out.Text()] = true
-		}
-		kill(t, cmd)
-	}
-	s := Open(Options{Dir: dir})
-	defer s.closeDB()
-	list, err := s.Alerts(context.Background(), time.Time{}, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range list {
-		delete(acked, a.ID)
-	}
-	if len(acked) != 0 {
-		t.Errorf("%d of the alerts that were written are gone: %v", len(acked), acked)
-	}
-	var sound string
-	if err := s.db.QueryRow("PRAGMA integrity_check").Scan(&sound); err != nil || sound != "ok" {
-		t.Errorf("integrity: %s, %v", sound, err)
-	}
-	if st := s.Stats(); !st.OK || st.MovedAside != "" {
-		t.Errorf("books: %+v", st)
-	}
-}
-
-func TestLock(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "state")
-	cmd, out := writer(t, dir)
-	if !out.Scan() {
-		t.Fatal("the other agent wrote nothing")
-	}
-	_, err := Lock(dir)
-	var locked *LockedError
-	if !errors.As(err, &locked) || locked.PID != cmd.Process.Pid {
-		t.Errorf("while pid %d has it: %v", cmd.Process.Pid, err)
-	}
-	kill(t, cmd)
-	lock, err := Lock(dir)
-	if err != nil {
-		t.Fatalf("after it was killed: %v", err)
-	}
-	if _, err := Lock(dir); !errors.As(err, &locked) || locked.PID != os.Getpid() {
-		t.Errorf("while we have it: %v", err)
-	}
-	if err := lock.Close(); err != nil {
-		t.Error(err)
-	}
-	if lock, err = Lock(dir); err != nil {
-		t.Fatalf("after it was given back: %v", err)
-	}
-	if err := lock.Close(); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestLockOnAFullDisk(t *testing.T) {
-	dir := tmpfs(t, 1<<20)
-	fill(t, filepath.Join(dir, "ballast"))
-	lock, err := Lock(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = Lock(dir)
-	var locked *LockedError
-	if !errors.As(err, &locked) || locked.PID != 0 {
-		t.Errorf("second lock: %v", err)
-	}
-	if err := lock.Close(); err != nil {
 		t.Error(err)
 	}
 }

@@ -6,7 +6,10 @@
 #define SLOTS 16
 #define REC_MAX 32768 /* the largest per-CPU value */
 
-enum feed_ring { FEED_CRITICAL = 0, FEED_BULK = 1 };
+enum feed_ring {
+	FEED_CRITICAL = 0,
+	FEED_BULK = 1
+};
 
 struct feed_slot {
 	__u32 size; /* header included */
