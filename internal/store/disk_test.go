@@ -130,6 +130,9 @@ func TestTriesAgain(t *testing.T) {
 	fill(t, ballast)
 	s, stop := run(t, Options{Dir: dir})
 	s.PutAlert(alert("a", 0))
+	if err := s.Flush(context.Background()); err == nil {
+		t.Fatal("Flush: no error, although the disk is full")
+	}
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
