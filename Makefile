@@ -19,9 +19,9 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 AS_ROOT := $(if $(SUDO),-exec "$(SUDO) -E env PATH=$(PATH)",)
 
-# Everything but the VM matrix and the benchmarks. One package at a time: they
-# attach to one kernel and mount in one tree.
-HOST_PACKAGES = $(shell $(GO) list ./... | grep -v -e /tests/vm -e /tests/bench)
+# Everything but the VM matrix. One package at a time: they attach to one
+# kernel and mount in one tree.
+HOST_PACKAGES = $(shell $(GO) list ./... | grep -v /tests/vm)
 BPF_SOURCES = $(shell find bpf internal tests -name '*.[ch]' -not -path '*/testdata/*')
 FUZZTIME ?= 10s
 ARGS ?=
