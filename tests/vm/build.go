@@ -13,15 +13,15 @@ import (
 // Module is the import path of this repository.
 const Module = "github.com/merlon/merlon"
 
-// Builder cross-builds static binaries of this repository into the cache.
+// Builder cross-builds static binaries of this repository.
 type Builder struct {
 	Root string // the repository
 	Arch string // GOARCH
-	Out  string // folder for the binaries
+	Out  string // folder for the binaries, of one run only
 }
 
-// NewBuilder makes a builder for an architecture.
-func NewBuilder(ctx context.Context, arch string) (*Builder, error) {
+// NewBuilder makes a builder for an architecture that writes into a folder.
+func NewBuilder(ctx context.Context, arch, out string) (*Builder, error) {
 	mod, err := output(ctx, "", "go", "env", "GOMOD")
 	if err != nil {
 		return nil, fmt.Errorf("find the repository: %w", err)
@@ -30,24 +30,13 @@ func NewBuilder(ctx context.Context, arch string) (*Builder, error) {
 	if _, err := os.Stat(filepath.Join(root, "tests", "vm")); err != nil {
 		return nil, fmt.Errorf("find the repository: run this inside of it: %w", err)
 	}
-	cache, err := CacheDir()
-	if err != nil {
-		return nil, err
-	}
-	out := filepath.Join(cache, "bin", arch)
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return nil, fmt.Errorf("build: %w", err)
-	}
 	return &Builder{Root: root, Arch: arch, Out: out}, nil
 }
 
 func (b *Builder) build(ctx context.Context, pkg, suffix string, command ...string) (string, error) {
-	file := filepath.Join(b.Out, strings.ReplaceAll(pkg, "/", "-")+suffix)
+	file := filepath.Join(b.Out, b.Arch+"-"+strings.ReplaceAll(pkg, "/", "-")+suffix)
 	args := append([]string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + b.Arch, "go"}, command...)
 	args = append(args, "-ldflags=-w", "-o", file, "./"+pkg)
-	if err := os.Remove(file); err != nil && !os.IsNotExist(err) {
-		return "", fmt.Errorf("build %s: %w", pkg, err)
-	}
 	if _, err := output(ctx, b.Root, "env", args...); err != nil {
 		return "", fmt.Errorf("build %s for %s: %w", pkg, b.Arch, err)
 	}

@@ -45,7 +45,12 @@ func run(ctx context.Context, name string, limit time.Duration, verbose bool) er
 		return err
 	}
 	out := &printer{w: os.Stdout, color: term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == ""}
-	m, err := prepare(ctx, out, k)
+	dir, err := os.MkdirTemp("", "merlon-demo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	m, err := prepare(ctx, out, k, dir)
 	if err != nil {
 		return err
 	}
@@ -62,15 +67,15 @@ func run(ctx context.Context, name string, limit time.Duration, verbose bool) er
 	return s.end(err)
 }
 
-// prepare builds what the machine needs.
-func prepare(ctx context.Context, out *printer, k vm.Kernel) (*vm.Machine, error) {
+// prepare builds what the machine needs, into a folder.
+func prepare(ctx context.Context, out *printer, k vm.Kernel, dir string) (*vm.Machine, error) {
 	out.step("Getting Debian's kernel (kept for the next time)")
 	image, err := vm.Fetch(ctx, k)
 	if err != nil {
 		return nil, err
 	}
 	out.step("Building the agent and the attacks")
-	b, err := vm.NewBuilder(ctx, k.Arch)
+	b, err := vm.NewBuilder(ctx, k.Arch, dir)
 	if err != nil {
 		return nil, err
 	}
