@@ -61,7 +61,6 @@ var merlon = law{
 	},
 	places: []place{
 		{dir: "internal/event", layer: layerNouns},
-		{dir: "internal/event/*", layer: layerNouns},
 		{dir: "internal/event/fields", layer: layerNouns},
 		{dir: "internal/contract", layer: layerNouns},
 		{dir: "internal/config", layer: layerNouns},
@@ -105,6 +104,7 @@ var merlon = law{
 
 		{dir: "tests/*", layer: layerTests},
 		{dir: "tests/*/*", layer: layerTests},
+		{dir: "tests/*/*/*", layer: layerTests},
 	},
 	libraries: []library{
 		{"cel.dev/", []string{"internal/filter"}},
