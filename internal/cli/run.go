@@ -1,0 +1,214 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/merlon/merlon/internal/api"
+	"github.com/merlon/merlon/internal/app"
+	"github.com/merlon/merlon/internal/config"
+	"github.com/merlon/merlon/internal/event"
+)
+
+type runFlags struct {
+	config, stateDir string
+	quiet            bool
+	kinds            []string
+}
+
+func runCommand(e *env) *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use: "run", Short: "Start the agent and show what it sees", Args: noArgs,
+		Long: `Start the agent in the foreground: first the table of what this kernel lets it
+do, then processes as they start, and alerts. Ctrl-C stops it and leaves nothing
+attached, mounted or pinned that it made. A second Ctrl-C ends it at once.
+
+Without --config the defaults are used; see merlon config print.`,
+		Example: "  sudo merlon run\n  sudo merlon run --quiet --config /etc/merlon.yaml",
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(f.config)
+			if err != nil {
+				return err
+			}
+			if f.stateDir != "" {
+				cfg.StateDir = f.stateDir
+			}
+			if e.socket != "" {
+				cfg.Socket = e.socket
+			}
+			if err := cfg.Validate(); err != nil {
+				return err
+			}
+			return e.run(c.Context(), cfg, &f)
+		},
+	}
+	c.Flags().StringVar(&f.config, "config", "", "configuration file")
+	c.Flags().StringVar(&f.stateDir, "state-dir", "", "directory of the agent's state (default "+config.Default().StateDir+")")
+	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print neither the table nor events nor alerts")
+	c.Flags().StringSliceVar(&f.kinds, "kind", []string{"exec", "loss"}, "kinds of events to print: "+kindList())
+	completeKinds(c)
+	jsonFlag(e, c)
+	socketFlag(e, c)
+	return c
+}
+
+// run runs the agent until ctx ends.
+func (e *env) run(ctx context.Context, cfg *config.Config, f *runFlags) error {
+	level := new(slog.LevelVar)
+	_ = level.UnmarshalText([]byte(cfg.Log.Level)) // validated
+	log := newLog(e.stderr, cfg.Log.Format, level)
+	var show *show
+	err := app.Run(ctx, app.Options{
+		Config: cfg, Version: e.build.complete().Version, Log: log, Level: level,
+		Ready: func(a *app.Agent) {
+			log.Info("agent runs", "pid", os.Getpid(), "socket", cfg.Socket, "state_dir", cfg.StateDir)
+			if !f.quiet {
+				show = e.startShow(ctx, a, f)
+			}
+		},
+	})
+	if show != nil {
+		show.wait()
+		if err == nil {
+			show.summary()
+		}
+	}
+	return err
+}
+
+func newLog(w io.Writer, format string, level slog.Leveler) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// show prints what the agent sees. It reads like any client: when the terminal
+// is slow, it loses events and says so, and nobody waits for it.
+type show struct {
+	e       *env
+	kinds   map[event.Kind]bool
+	started time.Time
+	wg      sync.WaitGroup
+
+	mu     sync.Mutex
+	events uint64
+	alerts map[string]event.Severity // by alert id
+	lost   uint64
+}
+
+func (e *env) startShow(ctx context.Context, a *app.Agent, f *runFlags) *show {
+	s := &show{e: e, kinds: map[event.Kind]bool{}, started: time.Now(), alerts: map[string]event.Severity{}}
+	for _, k := range f.kinds {
+		s.kinds[event.Kind(k)] = true
+	}
+	if e.json {
+		_ = e.out.json(a.Features()) // flush tells the error
+	} else {
+		e.out.environment(a.Environment())
+		e.out.featureTable(a.Features(), false)
+		e.out.line(e.out.dim("`merlon check` tells why not more. Ctrl-C stops."))
+	}
+	_ = e.out.flush()
+	events, err := a.Hub().Read()
+	if err == nil {
+		s.wg.Go(func() { s.follow(ctx, events) })
+	}
+	alerts, err := a.Hub().ReadAlerts()
+	if err == nil {
+		s.wg.Go(func() { s.alarm(alerts) })
+	}
+	return s
+}
+
+// follow prints events until the hub closes.
+func (s *show) follow(ctx context.Context, r *api.Reader) {
+	defer r.Close()
+	buf := make([]event.Event, 256)
+	for {
+		n, lost, err := r.Poll(buf)
+		if err != nil {
+			return
+		}
+		for i := range lost {
+			s.event(&event.Event{Time: time.Now(), Kind: event.KindLoss, Loss: &lost[i]})
+		}
+		for i := range buf[:n] {
+			s.event(&buf[i])
+		}
+		if s.e.out.flush() != nil {
+			return // nobody reads our output any more
+		}
+		if n == 0 && r.Wait(context.WithoutCancel(ctx)) != nil {
+			return
+		}
+	}
+}
+
+func (s *show) event(ev *event.Event) {
+	s.mu.Lock()
+	if ev.Kind == event.KindLoss && ev.Loss != nil {
+		s.lost += ev.Loss.Count
+	} else {
+		s.events++
+	}
+	s.mu.Unlock()
+	if len(s.kinds) > 0 && !s.kinds[ev.Kind] {
+		return
+	}
+	if !s.e.json {
+		s.e.out.line(s.e.out.eventLine(ev))
+		return
+	}
+	s.e.out.jsonLine(ev)
+}
+
+// alarm prints alerts until the hub closes.
+func (s *show) alarm(r *api.AlertReader) {
+	defer r.Close()
+	for {
+		alerts, missed, err := r.Next(context.Background()) // Close of the hub ends it
+		if err != nil {
+			return
+		}
+		if missed > 0 {
+			s.event(&event.Event{Time: time.Now(), Kind: event.KindLoss, Loss: &event.Loss{Of: "alert", Stage: "client", Reason: "the terminal is too slow", Count: missed}})
+		}
+		for _, a := range alerts {
+			s.mu.Lock()
+			s.alerts[a.ID] = a.Rule.Severity
+			s.mu.Unlock()
+			if s.e.json {
+				s.e.out.jsonLine(a)
+			} else {
+				s.e.out.line(s.e.out.alertBlock(a))
+			}
+		}
+		if s.e.out.flush() != nil {
+			return
+		}
+	}
+}
+
+func (s *show) wait() { s.wg.Wait() }
+
+// summary prints what was seen in all.
+func (s *show) summary() {
+	if s.e.json {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.e.out
+	p.line("")
+	p.linef("%s %s events, %s alerts, %s lost in %s", p.bold("Merlon saw"), countText(s.events), countText(uint64(len(s.alerts))), countText(s.lost), span(time.Since(s.started)))
+	p.line("Stopped: nothing is left attached, mounted or pinned.")
+}
