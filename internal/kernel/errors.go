@@ -15,10 +15,10 @@ import (
 
 // Error tells why the kernel refused something, and what can be done about it.
 type Error struct {
-	Op    string // what was tried: "load process"
-	Cause string // why it failed, in words
-	Cure  string // what the administrator can do; empty when nothing helps
-	Err   error  // what the kernel or the library said
+	Op    string `json:"op"`             // what was tried: "load process"
+	Cause string `json:"cause"`          // why it failed, in words
+	Cure  string `json:"cure,omitempty"` // what the administrator can do; empty when nothing helps
+	Err   error  `json:"-"`              // what the kernel or the library said
 }
 
 // Error returns operation, cause and cure. It leaves the library's own text

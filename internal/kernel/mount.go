@@ -207,7 +207,7 @@ func releaseMounts(held []heldMount, log *slog.Logger) error {
 }
 
 func (m mountPoint) undo(log *slog.Logger) error {
-	if m.fstype == "bpf" && !emptyDir(m.path) {
+	if m.fstype == "bpf" && !unpinned(m.path) {
 		log.Info("bpffs stays mounted: something is pinned there", "path", m.path)
 		return nil
 	}
@@ -233,7 +233,9 @@ func (m mountPoint) undo(log *slog.Logger) error {
 	return nil
 }
 
-func emptyDir(path string) bool {
-	d, err := os.ReadDir(path)
-	return err != nil || len(d) == 0
+// unpinned reports whether a bpffs holds no pins. Names with a dot are not
+// pins: the kernel refuses those, and makes some itself (kernel/bpf/preload).
+func unpinned(path string) bool {
+	entries, err := os.ReadDir(path)
+	return err == nil && !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return !strings.Contains(e.Name(), ".") })
 }

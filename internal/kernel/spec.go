@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -33,11 +34,6 @@ func trim(spec *ebpf.CollectionSpec, programs []string) error {
 			ref, ok := kv.Value.(string)
 			return ok && spec.Programs[ref] == nil && spec.Maps[ref] == nil
 		})
-	}
-	for name, v := range spec.Variables {
-		if !used[v.SectionName] {
-			delete(spec.Variables, name)
-		}
 	}
 	return nil
 }
@@ -80,7 +76,28 @@ func setKnobs(spec *ebpf.CollectionSpec, knobs map[string]any) error {
 		if err := v.Set(sized(value, v.Size())); err != nil {
 			return fmt.Errorf("set knob %s: %w", name, err)
 		}
+		if err := bake(spec.Maps[v.SectionName], v); err != nil {
+			return fmt.Errorf("set knob %s: %w", name, err)
+		}
 	}
+	// Live variables would map the data sections into our memory, and hold the
+	// maps until a garbage collection after Close. Nobody needs them.
+	spec.Variables = nil
+	return nil
+}
+
+// bake writes a variable into the initial contents of its data section.
+func bake(section *ebpf.MapSpec, v *ebpf.VariableSpec) error {
+	if section == nil || len(section.Contents) != 1 {
+		return errors.New("no such data section")
+	}
+	old, ok := section.Contents[0].Value.([]byte)
+	if !ok || int(v.Offset)+len(v.Value) > len(old) {
+		return errors.New("outside its data section")
+	}
+	data := slices.Clone(old) // the copied spec shares it with the caller's
+	copy(data[v.Offset:], v.Value)
+	section.Contents = []ebpf.MapKV{{Key: uint32(0), Value: data}}
 	return nil
 }
 
