@@ -34,8 +34,8 @@ func (s *Sensor) spec() (*ebpf.CollectionSpec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("count CPUs: %w", err)
 	}
-	spec.Maps[processMapProcScratch].MaxEntries = uint32(cpus)
-	return spec, nil
+	spec.Maps[processMapProcScratch].MaxEntries = uint32(cpus) + 1 // the iterator's slot is the last
+	return spec, spec.Variables[processVarSeedSlot].Set(uint32(cpus))
 }
 
 // v1Controllers are the cgroup v1 controllers whose hierarchy tells the

@@ -34,8 +34,8 @@ struct fork_rec {
 struct fd_rec {
 	struct file_rec file; /* mode 0: closed or unreadable */
 	struct sock_rec sock; /* family 0: no socket */
-	__u32 rdev;
 	__u32 open;
+	__u32 pad;
 };
 
 struct exec_rec {
@@ -109,23 +109,20 @@ struct scratch {
 	struct text text;
 };
 
-/* Maps: values of per-CPU maps end at 32 KiB, so one entry per CPU of an array. */
+/*
+ * Maps: values of per-CPU maps end at 32 KiB, so one entry per CPU of an array.
+ * The last entry is the iterator's own: unlike the tracepoints it can be
+ * preempted, by an exec.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1); /* user space: number of possible CPUs */
+	__uint(max_entries, 2); /* user space: number of possible CPUs and one */
 	__type(key, __u32);
 	__type(value, struct scratch);
 } proc_scratch SEC(".maps");
 
-/*
- * The iterator's own: unlike the tracepoints it can be preempted, by an exec.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct scratch);
-} proc_seed_buf SEC(".maps");
+/* The iterator's slot of proc_scratch. */
+const volatile __u32 seed_slot = 1;
 
 /* Credentials from before an exec, by tgid, until the exec is reported. */
 struct {
@@ -136,9 +133,9 @@ struct {
 } proc_before SEC(".maps");
 
 /* scratch_get: claim a scratch for a record with a fixed part of size bytes. */
-static __always_inline struct scratch *scratch_get(void *map, __u32 index, __u32 kind, __u32 size)
+static __always_inline struct scratch *scratch_get(__u32 slot, __u32 kind, __u32 size)
 {
-	struct scratch *s = bpf_map_lookup_elem(map, &index);
+	struct scratch *s = bpf_map_lookup_elem(&proc_scratch, &slot);
 
 	if (!s || s->busy) {
 		event_produced(kind);
@@ -164,16 +161,24 @@ static __always_inline void scratch_send(struct scratch *s, __u32 kind)
 	event_output(&events_crit, kind, s->text.buf, size);
 }
 
-/* append_path: returns the bytes appended. */
-static __always_inline __u16 append_path(struct text *t, struct path *at, struct path *root,
-					 __u8 *status)
-{
-	__u32 start = t->off;
+/*
+ * The costly parts are global functions: the verifier looks at each of them
+ * once, whatever their callers know. Linux 5.10 lets them take scalars only,
+ * hence a slot instead of a pointer to scratch, and addresses as numbers.
+ */
 
-	*status = path_walk(t, at, root);
-	if (*status == PATH_FAULT)
+/* append_path: append the path at `at`; returns its status. */
+__noinline int append_path(__u32 slot, __u64 at, __u64 root)
+{
+	struct scratch *s = bpf_map_lookup_elem(&proc_scratch, &slot);
+	int status;
+
+	if (!s)
+		return PATH_FAULT;
+	status = path_walk(&s->text, (void *)at, (void *)root);
+	if (status == PATH_FAULT)
 		event_fault(KIND_EXEC, FAULT_KERNEL_READ);
-	return t->off - start;
+	return status;
 }
 
 /* append_str: append a kernel string of at most PATH_BYTES; returns its length with NUL. */
@@ -192,35 +197,50 @@ static __always_inline __u16 append_str(struct text *t, const char *str)
 	return n;
 }
 
-static __noinline int read_fd(struct text *t, struct fd_rec *r, struct file *f, struct path *root)
+/* read_file: fill *r, path included. */
+static __always_inline bool read_file(struct scratch *s, __u32 slot, struct file_rec *r,
+				      struct file *f, struct path *root)
 {
-	if (!r)
+	__u32 start = s->text.off;
+
+	if (!file_read(r, f))
+		return false;
+	switch (r->mode & S_IFMT) {
+	case S_IFSOCK:
+		return true;
+	}
+	r->status =
+		append_path(slot, (__u64)__builtin_preserve_access_index(&f->f_path), (__u64)root);
+	r->path_len = s->text.off - start;
+	return true;
+}
+
+/* read_fd: fill fds[num] of the exec record at hand. */
+__noinline int read_fd(__u32 slot, __u32 num, __u64 file, __u64 root)
+{
+	struct scratch *s = bpf_map_lookup_elem(&proc_scratch, &slot);
+	struct file *f = (void *)file;
+	struct exec_rec *e;
+	struct fd_rec *r;
+
+	if (!s || num > 2)
 		return 0;
-	if (!file_read(&r->file, f))
+	e = (void *)s->text.buf;
+	r = &e->fds[num];
+	if (!read_file(s, slot, &r->file, f, (void *)root))
 		return 0;
 	r->open = 1;
-	switch (r->file.mode & S_IFMT) {
-	case S_IFSOCK: {
+	if ((r->file.mode & S_IFMT) == S_IFSOCK) {
 		struct socket *sock = BPF_CORE_READ(f, private_data);
 		struct sock *sk = BPF_CORE_READ(sock, sk);
 
 		if (sk)
 			sock_read(&r->sock, sk);
-		break;
-	}
-	case S_IFCHR:
-	case S_IFBLK:
-		r->rdev = BPF_CORE_READ(f, f_inode, i_rdev);
-		/* fallthrough */
-	default:
-		r->file.path_len = append_path(t, __builtin_preserve_access_index(&f->f_path), root,
-					       &r->file.status);
 	}
 	return 0;
 }
 
-static __always_inline void read_fds(struct text *t, struct exec_rec *e, struct task_struct *task,
-				     struct path *root)
+static __always_inline void read_fds(__u32 slot, struct task_struct *task, struct path *root)
 {
 	struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
 	unsigned int max = BPF_CORE_READ(fdt, max_fds);
@@ -229,15 +249,14 @@ static __always_inline void read_fds(struct text *t, struct exec_rec *e, struct 
 	for (int i = 0; i < 3; i++) {
 		struct file *f = NULL;
 
-		__builtin_memset(&e->fds[i], 0, sizeof(e->fds[i]));
 		if (i >= max)
-			continue;
+			break;
 		if (bpf_probe_read_kernel(&f, sizeof(f), fds + i)) {
 			event_fault(KIND_EXEC, FAULT_KERNEL_READ);
-			continue;
+			break;
 		}
 		if (f)
-			read_fd(t, &e->fds[i], f, root);
+			read_fd(slot, i, (__u64)f, (__u64)root);
 	}
 }
 
@@ -278,12 +297,18 @@ static __always_inline bool env_wanted(__u64 w)
  * moving on. A string longer than ENV_VALUE comes in several reads; the first
  * decides.
  */
-static __noinline int append_env(struct scratch *s, struct mm_struct *mm)
+__noinline int append_env(__u32 slot, __u64 mm_addr)
 {
+	struct scratch *s = bpf_map_lookup_elem(&proc_scratch, &slot);
+	struct mm_struct *mm = (void *)mm_addr;
 	__u64 at = BPF_CORE_READ(mm, env_start), end = BPF_CORE_READ(mm, env_end);
-	struct text *t = &s->text;
-	struct exec_rec *e = (void *)t->buf;
+	struct exec_rec *e;
+	struct text *t;
 
+	if (!s)
+		return 0;
+	t = &s->text;
+	e = (void *)t->buf;
 	t->limit = t->off + ENV_BYTES - ENV_VALUE;
 	if (t->limit > TEXT_MAX - ENV_VALUE)
 		t->limit = TEXT_MAX - ENV_VALUE;
@@ -313,9 +338,14 @@ static __noinline int append_env(struct scratch *s, struct mm_struct *mm)
 }
 
 /* send_args: what of argv does not fit the exec record goes ahead of it. */
-static __noinline int send_args(struct scratch *s, __u64 at, __u64 end, struct args_rec *like)
+__noinline int send_args(__u32 slot, __u64 at, __u64 end, __u32 pid, __u64 start)
 {
-	struct args_rec *a = (void *)s->text.buf;
+	struct scratch *s = bpf_map_lookup_elem(&proc_scratch, &slot);
+	struct args_rec *a;
+
+	if (!s)
+		return 0;
+	a = (void *)s->text.buf;
 
 	for (int part = 1; part <= ARGS_PARTS; part++) {
 		__u64 n;
@@ -325,7 +355,9 @@ static __noinline int send_args(struct scratch *s, __u64 at, __u64 end, struct a
 		n = end - at;
 		if (n > ARGS_PART)
 			n = ARGS_PART;
-		*a = *like;
+		a->pid = pid;
+		a->start = start;
+		a->pad = 0;
 		event_header(&a->hdr, KIND_ARGS);
 		a->part = part;
 		a->len = n;
@@ -357,9 +389,8 @@ static __always_inline void append_args(struct text *t, struct exec_rec *e, __u6
 	t->off += n;
 }
 
-static __always_inline void fill_exec(struct scratch *s, struct task_struct *task,
-				      struct linux_binprm *bprm, __u64 args, __u64 args_end,
-				      __u32 parts)
+static __always_inline void fill_exec(struct scratch *s, __u32 slot, struct task_struct *task,
+				      struct linux_binprm *bprm)
 {
 	struct text *t = &s->text;
 	struct exec_rec *e = (void *)t->buf;
@@ -368,13 +399,12 @@ static __always_inline void fill_exec(struct scratch *s, struct task_struct *tas
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 	struct file *exe = BPF_CORE_READ(mm, exe_file);
 	const char *filename = BPF_CORE_READ(bprm, filename), *interp = BPF_CORE_READ(bprm, interp);
+	__u64 args = BPF_CORE_READ(mm, arg_start), args_end = BPF_CORE_READ(mm, arg_end);
 	struct creds *before;
 	__u32 start;
 
-	__builtin_memset(e, 0, sizeof(*e));
 	event_header(&e->hdr, KIND_EXEC);
 	task_read(&e->task, task);
-	e->args_parts = parts;
 	before = bpf_map_lookup_elem(&proc_before, &e->task.pid);
 	if (before) {
 		e->before = *before;
@@ -383,21 +413,20 @@ static __always_inline void fill_exec(struct scratch *s, struct task_struct *tas
 	}
 	if (BPF_CORE_READ_BITFIELD_PROBED(bprm, secureexec))
 		e->flags |= EXEC_SECURE;
-	if (exe && file_read(&e->exe, exe))
-		e->exe.path_len = append_path(t, __builtin_preserve_access_index(&exe->f_path),
-					      root, &e->exe.status);
-	else
+	if (!exe || !read_file(s, slot, &e->exe, exe, root))
 		e->exe.status = PATH_FAULT;
-	e->cwd_len =
-		append_path(t, __builtin_preserve_access_index(&fs->pwd), root, &e->cwd_status);
-	read_fds(t, e, task, root);
+	start = t->off;
+	e->cwd_status =
+		append_path(slot, (__u64)__builtin_preserve_access_index(&fs->pwd), (__u64)root);
+	e->cwd_len = t->off - start;
+	read_fds(slot, task, root);
 	e->filename_len = append_str(t, filename);
 	if (interp != filename) {
 		e->flags |= EXEC_SCRIPT;
 		e->interp_len = append_str(t, interp);
 	}
 	start = t->off;
-	append_env(s, mm);
+	append_env(slot, (__u64)mm);
 	e->env_len = t->off - start;
 	e->args_bytes = args_end - args;
 	if (args_end - args > ARGS_MAX)
@@ -410,23 +439,23 @@ int proc_exec(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *task = (void *)ctx->args[0];
 	struct linux_binprm *bprm = (void *)ctx->args[2];
+	__u32 slot = bpf_get_smp_processor_id(), parts = 0;
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 	__u64 args = BPF_CORE_READ(mm, arg_start), end = BPF_CORE_READ(mm, arg_end);
-	struct scratch *s = scratch_get(&proc_scratch, bpf_get_smp_processor_id(), KIND_EXEC,
-					sizeof(struct exec_rec));
-	__u32 parts = 0;
+	struct scratch *s = scratch_get(slot, KIND_EXEC, sizeof(struct exec_rec));
+	struct exec_rec *e;
 
 	if (!s)
 		return 0;
-	if (end - args > ARGS_PART) {
-		struct args_rec like = {};
-		__u64 last = end - args > ARGS_MAX ? args + ARGS_MAX : end;
-
-		like.pid = BPF_CORE_READ(task, tgid);
-		like.start = BPF_CORE_READ(task, group_leader, start_boottime);
-		parts = send_args(s, args + ARGS_PART, last, &like);
-	}
-	fill_exec(s, task, bprm, args, end, parts);
+	if (end - args > ARGS_PART)
+		parts = send_args(slot, args + ARGS_PART,
+				  end - args > ARGS_MAX ? args + ARGS_MAX : end,
+				  BPF_CORE_READ(task, tgid),
+				  BPF_CORE_READ(task, group_leader, start_boottime));
+	e = (void *)s->text.buf;
+	__builtin_memset(e, 0, sizeof(*e));
+	e->args_parts = parts;
+	fill_exec(s, slot, task, bprm);
 	scratch_send(s, KIND_EXEC);
 	scratch_put(s);
 	return 0;
@@ -577,13 +606,14 @@ int proc_seed(struct bpf_iter__task *ctx)
 	struct file *exe;
 	struct scratch *s;
 	struct seed_rec *e;
-	__u32 size;
+	__u32 size, start, slot;
 
 	if (!task || task->pid != task->tgid)
 		return 0;
 	if (BPF_CORE_READ(task, signal, live.counter) == 0)
 		return 0; /* a zombie */
-	s = scratch_get(&proc_seed_buf, 0, KIND_TASK, sizeof(struct seed_rec));
+	slot = seed_slot;
+	s = scratch_get(slot, KIND_TASK, sizeof(struct seed_rec));
 	if (!s)
 		return 0;
 	e = (void *)s->text.buf;
@@ -593,13 +623,13 @@ int proc_seed(struct bpf_iter__task *ctx)
 	fs = BPF_CORE_READ(task, fs);
 	root = __builtin_preserve_access_index(&fs->root);
 	exe = BPF_CORE_READ(task, mm, exe_file);
-	if (exe && file_read(&e->exe, exe))
-		e->exe.path_len =
-			append_path(&s->text, __builtin_preserve_access_index(&exe->f_path), root,
-				    &e->exe.status);
+	if (exe)
+		read_file(s, slot, &e->exe, exe, root);
+	start = s->text.off;
 	if (fs)
-		e->cwd_len = append_path(&s->text, __builtin_preserve_access_index(&fs->pwd), root,
-					 &e->cwd_status);
+		e->cwd_status = append_path(slot, (__u64)__builtin_preserve_access_index(&fs->pwd),
+					    (__u64)root);
+	e->cwd_len = s->text.off - start;
 	size = *(volatile __u32 *)&s->text.off;
 	if (size > TEXT_MAX)
 		size = TEXT_MAX;

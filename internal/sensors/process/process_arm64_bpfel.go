@@ -131,8 +131,8 @@ type processFdRec struct {
 	_    structs.HostLayout
 	File processFileRec
 	Sock processSockRec
-	Rdev uint32
 	Open uint32
+	Pad  uint32
 }
 
 type processFileFlag uint32
@@ -246,7 +246,6 @@ const (
 	processMapEventsCrit     = "events_crit"
 	processMapProcBefore     = "proc_before"
 	processMapProcScratch    = "proc_scratch"
-	processMapProcSeedBuf    = "proc_seed_buf"
 	processProgProcCgMkdir   = "proc_cg_mkdir"
 	processProgProcCgRename  = "proc_cg_rename"
 	processProgProcCgRmdir   = "proc_cg_rmdir"
@@ -257,6 +256,7 @@ const (
 	processProgProcPrepareKp = "proc_prepare_kp"
 	processProgProcSeed      = "proc_seed"
 	processVarCgroupSsid     = "cgroup_ssid"
+	processVarSeedSlot       = "seed_slot"
 	processVarWireTypes      = "wire_types"
 )
 
@@ -322,7 +322,6 @@ type processMapSpecs struct {
 	EventsCrit  *ebpf.MapSpec `ebpf:"events_crit"`
 	ProcBefore  *ebpf.MapSpec `ebpf:"proc_before"`
 	ProcScratch *ebpf.MapSpec `ebpf:"proc_scratch"`
-	ProcSeedBuf *ebpf.MapSpec `ebpf:"proc_seed_buf"`
 }
 
 // processVariableSpecs contains global variables before they are loaded into the kernel.
@@ -330,6 +329,7 @@ type processMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type processVariableSpecs struct {
 	CgroupSsid *ebpf.VariableSpec `ebpf:"cgroup_ssid"`
+	SeedSlot   *ebpf.VariableSpec `ebpf:"seed_slot"`
 	WireTypes  *ebpf.VariableSpec `ebpf:"wire_types"`
 }
 
@@ -358,7 +358,6 @@ type processMaps struct {
 	EventsCrit  *ebpf.Map `ebpf:"events_crit"`
 	ProcBefore  *ebpf.Map `ebpf:"proc_before"`
 	ProcScratch *ebpf.Map `ebpf:"proc_scratch"`
-	ProcSeedBuf *ebpf.Map `ebpf:"proc_seed_buf"`
 }
 
 func (m *processMaps) Close() error {
@@ -368,7 +367,6 @@ func (m *processMaps) Close() error {
 		m.EventsCrit,
 		m.ProcBefore,
 		m.ProcScratch,
-		m.ProcSeedBuf,
 	)
 }
 
@@ -377,6 +375,7 @@ func (m *processMaps) Close() error {
 // It can be passed to loadProcessObjects or ebpf.CollectionSpec.LoadAndAssign.
 type processVariables struct {
 	CgroupSsid *ebpf.Variable `ebpf:"cgroup_ssid"`
+	SeedSlot   *ebpf.Variable `ebpf:"seed_slot"`
 	WireTypes  *ebpf.Variable `ebpf:"wire_types"`
 }
 
