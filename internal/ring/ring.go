@@ -33,8 +33,8 @@ const (
 	slabSize     = 256 << 10 // a record has at most 32 KiB, a BPF per-CPU value's limit
 	minSlabs     = 4
 
-	// pollEvery is the pause between two looks at the rings while there is
-	// traffic: waking per record would cost more than handling it.
+	// pollEvery is the pause between two looks at the rings while wakeups
+	// would come faster: waking per record costs more than handling it.
 	pollEvery = 2 * time.Millisecond
 	// grace is how long the queue may stay full until bulk records are dropped.
 	grace = 100 * time.Millisecond
@@ -160,6 +160,8 @@ func (r *Reader) Stats() Stats {
 func (r *Reader) Run(ctx context.Context) error {
 	defer close(r.queue)
 	defer r.poll.wakeOn(ctx)()
+	var woken time.Time
+	lone := false // the last wakeup came after a rest
 	for ctx.Err() == nil {
 		res, err := r.drain(ctx)
 		r.settle()
@@ -169,13 +171,15 @@ func (r *Reader) Run(ctx context.Context) error {
 		switch {
 		case res.full:
 			r.waitFree(ctx)
-		case res.moved || res.busy || r.cur != nil && r.cur.n > 0:
+		case res.busy || r.cur != nil && r.cur.n > 0 || res.moved && !lone:
 			r.sleep(ctx, pollEvery)
-		default:
+		default: // drain's last look found nothing
 			if err := r.poll.wait(); err != nil {
 				return err
 			}
 			r.counts.wakeups++
+			now := time.Now()
+			lone, woken = now.Sub(woken) > 2*pollEvery, now
 		}
 	}
 	if r.cur != nil && r.cur.n > 0 {
