@@ -44,20 +44,18 @@ type Fact struct {
 	Count   uint64 `json:"count,omitempty"`
 }
 
-// parseFact finds a fact in a line of output, after what t.Log puts before it.
-func parseFact(line string) (Fact, bool) {
-	_, text, ok := strings.Cut(line, FactMark)
+// parseFact reads the fact in a line of output, after what t.Log puts before
+// it.
+func parseFact(line string) (Fact, error) {
+	_, text, _ := strings.Cut(line, FactMark)
 	var f Fact
-	if !ok || json.Unmarshal([]byte(text), &f) != nil {
-		return Fact{}, false
+	if err := json.Unmarshal([]byte(text), &f); err != nil {
+		return Fact{}, fmt.Errorf("read fact %q: %w", text, err)
 	}
-	switch f.Type {
-	case FactFeature:
-		return f, f.Name != ""
-	case FactInsns:
-		return f, f.Program != ""
+	if f.Type == FactFeature && f.Name != "" || f.Type == FactInsns && f.Program != "" {
+		return f, nil
 	}
-	return Fact{}, false
+	return Fact{}, fmt.Errorf("read fact %q: neither a feature with a name nor insns with a program", text)
 }
 
 // Facts is what the tests learnt about one kernel, in its file of the results

@@ -108,7 +108,7 @@ func runMachine(ctx context.Context, t *testing.T, m *Machine) {
 	})
 	t.Logf("%s, lsm=%s: init after %.1f s, done after %.0f s", r.Release, r.LSM, r.Boot, time.Since(begin).Seconds())
 	for _, p := range r.Problems {
-		t.Errorf("init: %s", p)
+		t.Error(p)
 	}
 	for _, p := range r.Packages {
 		t.Run(p.Name, func(t *testing.T) { reportPackage(t, p) })

@@ -68,10 +68,10 @@ func anyFailed(tests []*Test) bool {
 // between them the output of test binaries run with -test.v=test2json. It is
 // not safe for concurrent use.
 type Results struct {
-	Release  string  // the kernel's, once init is up
-	LSM      string  // its list of LSMs
-	Boot     float64 // seconds from the kernel's start to init
-	Problems []string
+	Release  string   // the kernel's, once init is up
+	LSM      string   // its list of LSMs
+	Boot     float64  // seconds from the kernel's start to init
+	Problems []string // what init could not do, and facts that can't be read
 	Packages []*Package
 	Facts    map[string][]Fact // by package
 
@@ -95,11 +95,8 @@ func (r *Results) Line(s string) {
 		}
 		s = marked
 	}
-	if f, ok := parseFact(s); ok {
-		if r.Facts == nil {
-			r.Facts = map[string][]Fact{}
-		}
-		r.Facts[r.now.Name] = append(r.Facts[r.now.Name], f)
+	if strings.Contains(s, FactMark) {
+		r.fact(s)
 		return
 	}
 	if r.test != nil {
@@ -107,6 +104,18 @@ func (r *Results) Line(s string) {
 	} else {
 		r.now.Output = append(r.now.Output, s)
 	}
+}
+
+func (r *Results) fact(s string) {
+	f, err := parseFact(s)
+	if err != nil {
+		r.Problems = append(r.Problems, r.now.Name+": "+err.Error())
+		return
+	}
+	if r.Facts == nil {
+		r.Facts = map[string][]Fact{}
+	}
+	r.Facts[r.now.Name] = append(r.Facts[r.now.Name], f)
 }
 
 func (r *Results) event(e plan.Event) {
