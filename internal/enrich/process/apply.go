@@ -15,8 +15,11 @@ func (t *Tree) fork(ev *event.Event) {
 	}
 	if creator != nil && creator.image {
 		t.alive(creator, ev.Boot)
-		ev.Was = creator.imageAt(ev.Boot)
-		inherit(p, ev.Was)
+		was, certain := creator.stateAt(ev.Boot)
+		if certain {
+			ev.Was = was
+		}
+		inherit(p, was)
 		if ev.Boot >= creator.at {
 			t.follow(creator, p)
 		}

@@ -24,10 +24,6 @@ var interpreters = set("python", "pypy", "perl", "ruby", "php", "php-cgi", "node
 // (fs/exec.c, begin_new_exec).
 var multicall = set("busybox", "toybox")
 
-// elevators give privileges to whom they know.
-var elevators = set("sudo", "sudo-rs", "su", "su-rs", "doas", "pkexec", "run0", "runuser", "setpriv", "login", "sshd",
-	"sshd-session", "cron", "crond", "atd", "systemd", "systemd-executor", "dbus-daemon-launch-helper")
-
 // Server is a kind of network server.
 type Server string
 
@@ -104,10 +100,6 @@ func known(names map[string]bool, p *event.Process) bool {
 	}
 	return names[Of(p)] || names[Base(p.Exe)] // ksh93, h2o: the digits belong to the name
 }
-
-// Elevator reports whether p runs a program that gives privileges to whom it
-// knows, such as sudo.
-func Elevator(p *event.Process) bool { return known(elevators, p) }
 
 // ServerOf tells what kind of server p runs, None when it is not known as one.
 // A Java process counts when its service is a known servlet container; build

@@ -19,8 +19,8 @@ func TestNames(t *testing.T) {
 
 func TestKinds(t *testing.T) {
 	type kind struct {
-		shell, interpreter, elevator bool
-		server                       Server
+		shell, interpreter bool
+		server             Server
 	}
 	for _, c := range []struct {
 		p    event.Process
@@ -33,7 +33,6 @@ func TestKinds(t *testing.T) {
 		{event.Process{Exe: "/bin/busybox", Comm: "awk"}, kind{interpreter: true}},
 		{event.Process{Exe: "/bin/ls", Comm: "sh"}, kind{}},
 		{event.Process{Exe: "/usr/bin/python3.12"}, kind{interpreter: true}},
-		{event.Process{Exe: "/usr/bin/sudo"}, kind{elevator: true}},
 		{event.Process{Exe: "/usr/sbin/nginx"}, kind{server: Web}},
 		{event.Process{Exe: "/usr/bin/h2o"}, kind{server: Web}},
 		{event.Process{Exe: "/usr/sbin/apache2"}, kind{server: App}},
@@ -44,12 +43,12 @@ func TestKinds(t *testing.T) {
 		{event.Process{Exe: "/usr/bin/java", Service: "jenkins.service"}, kind{}},
 		{event.Process{Comm: "bash"}, kind{}},
 	} {
-		got := kind{Shell(&c.p), Interpreter(&c.p), Elevator(&c.p), ServerOf(&c.p)}
+		got := kind{Shell(&c.p), Interpreter(&c.p), ServerOf(&c.p)}
 		if got != c.want {
 			t.Errorf("%s/%s: got %+v, want %+v", c.p.Exe, c.p.Comm, got, c.want)
 		}
 	}
-	if Shell(nil) || Interpreter(nil) || Elevator(nil) || ServerOf(nil) != None {
+	if Shell(nil) || Interpreter(nil) || ServerOf(nil) != None {
 		t.Error("no process is something")
 	}
 }
@@ -104,7 +103,7 @@ func FuzzDescribe(f *testing.F) {
 func TestNothingAllocates(t *testing.T) {
 	p := &event.Process{Exe: "/usr/bin/python3.12", Comm: "python"}
 	args := []event.Text{"python3", "-v", "x.py"}
-	if n := testing.AllocsPerRun(100, func() { Shell(p); Interpreter(p); Elevator(p); ServerOf(p); RoleOf(args) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { Shell(p); Interpreter(p); ServerOf(p); RoleOf(args) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -1,0 +1,105 @@
+package servershell
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/merlon/merlon/internal/contract"
+	"github.com/merlon/merlon/internal/event"
+)
+
+var _ contract.Detector = (*Detector)(nil)
+
+// detect returns "rule severity" of every finding, after checking what all
+// findings must hold.
+func detect(t *testing.T, d contract.Detector, ev *event.Event) string {
+	t.Helper()
+	var got []string
+	d.Detect(ev, func(f event.Finding) {
+		got = append(got, f.Rule.ID+" "+string(f.Rule.Severity))
+		if f.Event == ev || f.Event == nil || f.Reason != event.Safe(f.Reason) || f.Reason == "" || len(f.Evidence) == 0 {
+			t.Errorf("a bad finding: %+v", f)
+		}
+		for _, e := range f.Evidence {
+			if e.Field == "" || (e.Source != "kernel" && e.Source != "user" && e.Source != "merlon") {
+				t.Errorf("bad evidence: %+v", e)
+			}
+		}
+	})
+	return strings.Join(got, ",")
+}
+
+func benchmark(b *testing.B, ev *event.Event) {
+	d := New()
+	b.ReportAllocs()
+	for b.Loop() {
+		d.Detect(ev, func(event.Finding) {})
+	}
+}
+
+func missAllocatesNothing(t *testing.T, evs ...*event.Event) {
+	t.Helper()
+	d := New()
+	found := func(event.Finding) { t.Error("a finding") }
+	if n := testing.AllocsPerRun(100, func() {
+		for _, ev := range evs {
+			d.Detect(ev, found)
+		}
+	}); n != 0 {
+		t.Errorf("a miss makes %v allocations", n)
+	}
+}
+
+// run is a shell whose ancestors run exes, nearest first.
+func run(exe event.Text, exes ...event.Text) *event.Event {
+	p := &event.Process{PID: 9, Exe: exe, Comm: "sh"}
+	at := p
+	for i, e := range exes {
+		up := &event.Process{PID: uint32(8 - i), Exe: e}
+		at.Parent, at = up, up
+	}
+	return &event.Event{Kind: event.KindExec, Process: p, Exec: &event.Exec{}}
+}
+
+func TestDetect(t *testing.T) {
+	const high, medium = "server-shell high", "server-shell medium"
+	replaced := run("/bin/sh", "/usr/lib/systemd/systemd")
+	replaced.Was = &event.Process{PID: 9, Exe: "/usr/sbin/nginx"}
+	tomcat := run("/bin/sh", "/usr/bin/java")
+	tomcat.Process.Parent.Service = "tomcat10.service"
+	jenkins := run("/bin/sh", "/usr/bin/java")
+	jenkins.Process.Parent.Service = "jenkins.service"
+	for _, c := range []struct {
+		name string
+		ev   *event.Event
+		want string
+	}{
+		{"nginx", run("/bin/sh", "/usr/sbin/nginx", "/usr/sbin/nginx"), high},
+		{"redis", run("/bin/bash", "/usr/bin/redis-server"), high},
+		{"mysql through a helper", run("/bin/bash", "/tmp/helper", "/usr/sbin/mysqld"), high},
+		{"busybox", run("/bin/busybox", "/usr/sbin/nginx"), high},
+		{"the server itself", replaced, high},
+		{"php-fpm", run("/bin/dash", "/usr/sbin/php-fpm8.2"), medium},
+		{"apache, cgi", run("/bin/bash", "/usr/lib/cgi-bin/x", "/usr/sbin/apache2"), medium},
+		{"postgres", run("/bin/sh", "/usr/lib/postgresql/15/bin/postgres"), medium},
+		{"tomcat", tomcat, medium},
+
+		{"three levels up", run("/bin/sh", "/a", "/b", "/usr/sbin/nginx"), ""},
+		{"build server", jenkins, ""},
+		{"node", run("/bin/sh", "/usr/bin/node"), ""},
+		{"sshd", run("/bin/bash", "/usr/sbin/sshd", "/usr/sbin/sshd"), ""},
+		{"no shell", run("/usr/sbin/nginx", "/usr/sbin/nginx"), ""},
+		{"nothing known", run("/bin/sh"), ""},
+		{"parent known by key only", run("/bin/sh", ""), ""},
+	} {
+		if got := detect(t, New(), c.ev); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestMissAllocatesNothing(t *testing.T) {
+	missAllocatesNothing(t, run("/bin/bash", "/usr/sbin/sshd", "/usr/sbin/sshd"), run("/bin/ls", "/usr/sbin/nginx"))
+}
+
+func BenchmarkMiss(b *testing.B) { benchmark(b, run("/bin/bash", "/usr/sbin/sshd", "/usr/sbin/sshd")) }
