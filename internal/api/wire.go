@@ -46,8 +46,8 @@ type Status struct {
 // Memory is what the agent takes, in bytes.
 type Memory struct {
 	Anon  uint64 `json:"anon_bytes"`  // resident anonymous memory
-	File  uint64 `json:"file_bytes"`  // resident memory of files, the binary itself
-	Shmem uint64 `json:"shmem_bytes"` // resident shared memory: the mapped rings
+	File  uint64 `json:"file_bytes"`  // resident memory of files: the binary, the mapped rings
+	Shmem uint64 `json:"shmem_bytes"` // resident shared memory
 	Heap  uint64 `json:"heap_bytes"`  // live heap objects
 	Limit uint64 `json:"limit_bytes"` // the soft limit
 }

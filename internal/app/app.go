@@ -135,11 +135,14 @@ func (a *Agent) takeLock() error {
 // attach probes the sensors and attaches what passed.
 func (a *Agent) attach(ctx context.Context) error {
 	a.sensors = catalog.NewSensors(a.kernel, a.log)
+	for _, s := range a.sensors {
+		a.features = append(a.features, s.Probe(ctx)...)
+	}
+	// Before anything is attached for good, so that nobody sees the canaries.
+	a.features = append(a.features, a.kernel.Mechanisms(ctx)...)
 	attached := 0
 	var last error
 	for _, s := range a.sensors {
-		features := s.Probe(ctx)
-		a.features = append(a.features, features...)
 		if err := s.Attach(ctx, s.Info().Kinds); err != nil {
 			last = err
 			e := kernel.Explain("attach "+s.Info().Name, err, a.kernel.Environment())
@@ -148,7 +151,6 @@ func (a *Agent) attach(ctx context.Context) error {
 		}
 		attached++
 	}
-	a.features = append(a.features, a.kernel.Mechanisms(ctx)...)
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -5,7 +5,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,6 +63,7 @@ Without --config the defaults are used; see merlon config print.`,
 
 // run runs the agent until ctx ends.
 func (e *env) run(ctx context.Context, cfg *config.Config, f *runFlags) error {
+	signal.Ignore(syscall.SIGPIPE) // a reader of our output that goes away must not end the agent half-way
 	level := new(slog.LevelVar)
 	_ = level.UnmarshalText([]byte(cfg.Log.Level)) // validated
 	log := newLog(e.stderr, cfg.Log.Format, level)

@@ -41,8 +41,8 @@ nanoseconds for each run of every BPF program of this host.`,
 func (p *printer) status(st *api.Status) {
 	p.linef("%s  %s  pid %d  up %s  %s", p.bold("merlon "+event.Safe(st.Version)), "Linux "+event.Safe(st.Kernel)+" "+st.Arch, st.PID,
 		span(time.Duration(st.Uptime*float64(time.Second))), p.health(st))
-	p.linef("memory  %s anonymous, %s rings, %s of the binary; heap %s, soft limit %s", p.bold(bytesText(st.Memory.Anon)), bytesText(st.Memory.Shmem),
-		bytesText(st.Memory.File), bytesText(st.Memory.Heap), bytesText(st.Memory.Limit))
+	p.linef("memory  %s anonymous (heap %s, soft limit %s), %s of the binary and the mapped rings", p.bold(bytesText(st.Memory.Anon)),
+		bytesText(st.Memory.Heap), bytesText(st.Memory.Limit), bytesText(st.Memory.File+st.Memory.Shmem))
 	p.linef("cpu     %s since the start (%.2f%% of a core)", span(time.Duration(st.CPU*float64(time.Second))), 100*st.CPU/max(st.Uptime, 0.001))
 	p.linef("queue   %s of %s   clients %d", bytesText(uint64(st.Queue.Depth)), bytesText(uint64(st.Queue.Limit)), st.Clients)
 	p.line("")
