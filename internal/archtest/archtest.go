@@ -121,7 +121,7 @@ var merlon = law{
 			"internal/sensors/*", "internal/enforce/*", "internal/dataplane", "internal/dataplane/stages/*", testFiles,
 		}},
 		{"golang.org/x/sync", []string{"internal/app", testFiles}},
-		{"golang.org/x/term", []string{"internal/cli"}},
+		{"golang.org/x/term", []string{"internal/cli", testFiles}},
 		{"golang.org/x/sys", []string{
 			"internal/kernel", "internal/ring", "internal/ring/ringtest", "internal/store",
 			"internal/sensors/*", "internal/enforce/*", "internal/dataplane", "internal/enrich/*", "internal/actions/*",
