@@ -67,6 +67,7 @@ func start(t *testing.T) *harness {
 		}
 	}
 	var wg sync.WaitGroup
+	var readers []*ringbuf.Reader
 	for _, name := range []string{"events_crit", "events_bulk"} {
 		rd, err := ringbuf.NewReader(h.k.Map(name))
 		if err != nil {
@@ -77,8 +78,14 @@ func start(t *testing.T) *harness {
 			d = NewDecoder() // a decoder belongs to one goroutine
 		}
 		wg.Go(func() { h.collect(rd, d) })
-		t.Cleanup(func() { rd.Close(); wg.Wait() })
+		readers = append(readers, rd)
 	}
+	t.Cleanup(func() {
+		for _, rd := range readers {
+			rd.Close()
+		}
+		wg.Wait()
+	})
 	if err := h.sensor.Attach(context.Background(), h.sensor.Info().Kinds); err != nil {
 		t.Fatalf("attach: %v", err)
 	}
@@ -130,6 +137,18 @@ func (h *harness) wait(what string, match func(*event.Event) bool) *event.Event 
 	}
 	h.t.Fatalf("no event: %s", what)
 	return nil
+}
+
+// count returns how many events of the kind arrived so far.
+func (h *harness) count(kind event.Kind) (n uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, ev := range h.events {
+		if ev.Kind == kind {
+			n++
+		}
+	}
+	return n
 }
 
 func (h *harness) of(kind event.Kind, pid int) *event.Event {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/merlon/merlon/internal/event"
 )
@@ -185,18 +186,10 @@ func TestBooks(t *testing.T) {
 		for _, n := range c.Lost {
 			lost += n
 		}
-		got := func() (n uint64) {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			for _, ev := range h.events {
-				if ev.Kind == kind {
-					n++
-				}
-			}
-			return n
+		for deadline := time.Now().Add(20 * time.Second); h.count(kind) < c.Produced-lost && time.Now().Before(deadline); {
+			time.Sleep(10 * time.Millisecond)
 		}
-		h.wait("all of kind "+string(kind), func(*event.Event) bool { return got() >= c.Produced-lost })
-		if n := got(); n != c.Produced-lost || n < 50 {
+		if n := h.count(kind); n != c.Produced-lost || n < 50 {
 			t.Errorf("%s: %d arrived, produced %d, lost %d", kind, n, c.Produced, lost)
 		}
 		for reason, n := range c.Faults {

@@ -73,9 +73,16 @@ func TestThreadExec(t *testing.T) {
 func inMountNS(t *testing.T, f func()) {
 	t.Helper()
 	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	var on func()
+	on = func() {
 		runtime.LockOSThread() // never unlocked: the thread dies with the goroutine
+		if unix.Gettid() == os.Getpid() {
+			go on() // the leader can't die: park it here, take another thread
+			<-done
+			runtime.UnlockOSThread()
+			return
+		}
+		defer close(done)
 		if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
 			t.Errorf("unshare: %v", err)
 			return
@@ -85,7 +92,8 @@ func inMountNS(t *testing.T, f func()) {
 			return
 		}
 		f()
-	}()
+	}
+	go on()
 	<-done
 }
 

@@ -24,13 +24,7 @@ func playRole(role string) int {
 		return execUnnamed(role)
 	case "threadexec": // exec from a thread that isn't the leader
 		done := make(chan error)
-		go func() {
-			runtime.LockOSThread()
-			for unix.Gettid() == os.Getpid() {
-				time.Sleep(time.Millisecond)
-			}
-			done <- unix.Exec(os.Args[1], os.Args[1:], nil)
-		}()
+		go execFromThread(done)
 		fmt.Fprintln(os.Stderr, <-done)
 	case "closed":
 		for fd := range 3 {
@@ -53,6 +47,16 @@ func playRole(role string) int {
 		fmt.Fprintln(os.Stderr, unix.Exec(prog, []string{prog}, nil))
 	}
 	return 1
+}
+
+// execFromThread runs a program from a thread that isn't the group's leader.
+func execFromThread(failed chan<- error) {
+	runtime.LockOSThread()
+	if unix.Gettid() == os.Getpid() {
+		go execFromThread(failed) // on another thread: this one is taken
+		select {}
+	}
+	failed <- unix.Exec(os.Args[1], os.Args[1:], nil)
 }
 
 // resetSignal gives a signal back its default action, which the Go runtime
