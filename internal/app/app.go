@@ -47,7 +47,7 @@ type Agent struct {
 	kernel    *kernel.Kernel
 	sensors   []contract.Sensor
 	features  []event.Feature
-	enrichers catalog.Enrichers
+	enrichers *catalog.Enrichers
 	detectors []contract.Detector
 	reader    *ring.Reader
 	engine    *engine.Engine
@@ -106,7 +106,10 @@ func (a *Agent) start(ctx context.Context) error {
 		Idle: time.Duration(a.cfg.Alerts.Window), Update: time.Duration(a.cfg.Alerts.Update), Log: a.log,
 	})
 	a.enrichers = catalog.NewEnrichers(a.cfg, a.log)
-	a.detectors = catalog.NewDetectors(a.log)
+	if err := a.enrichers.Scan(ctx); err != nil {
+		a.trouble.tell("cgroups", err.Error(), "containers and services of some processes stay unknown; see that cgroups are mounted")
+	}
+	a.detectors = catalog.NewDetectors()
 	a.engine = engine.New(engine.Options{
 		Sensors: a.sensors, Enrichers: a.enrichers.List, Detectors: a.detectors,
 		Sinks: []contract.Sink{a.hub, a.tally}, Findings: a.alerts.Add,

@@ -3,11 +3,20 @@
 package catalog
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/merlon/merlon/internal/config"
 	"github.com/merlon/merlon/internal/contract"
+	"github.com/merlon/merlon/internal/detectors/execmemfd"
+	"github.com/merlon/merlon/internal/detectors/exectmp"
+	"github.com/merlon/merlon/internal/detectors/preload"
+	"github.com/merlon/merlon/internal/detectors/rootgain"
+	"github.com/merlon/merlon/internal/detectors/servershell"
+	"github.com/merlon/merlon/internal/detectors/shellsocket"
+	"github.com/merlon/merlon/internal/enrich/container"
 	"github.com/merlon/merlon/internal/enrich/process"
+	"github.com/merlon/merlon/internal/enrich/user"
 	"github.com/merlon/merlon/internal/kernel"
 	processsensor "github.com/merlon/merlon/internal/sensors/process"
 )
@@ -17,6 +26,7 @@ import (
 type Enrichers struct {
 	List        []contract.Enricher
 	Observables contract.Observables
+	containers  *container.Enricher
 }
 
 // NewSensors makes every sensor.
@@ -27,15 +37,39 @@ func NewSensors(k *kernel.Kernel, log *slog.Logger) []contract.Sensor {
 }
 
 // NewEnrichers makes every enricher.
-func NewEnrichers(c *config.Config, log *slog.Logger) Enrichers {
+func NewEnrichers(c *config.Config, log *slog.Logger) *Enrichers {
+	containers := container.New(container.Options{})
 	tree := process.New(process.Options{Limit: c.Process.MaxTracked, ArgsBytes: int(c.Process.ArgsBytes)})
-	return Enrichers{
-		List:        []contract.Enricher{tree},
+	return &Enrichers{
+		List: []contract.Enricher{
+			user.New(user.Options{Log: log}),
+			containers,
+			tree, // last: it publishes the process
+		},
 		Observables: tree,
+		containers:  containers,
 	}
 }
 
+// Scan learns what exists, before the first event. Call it when the sensors
+// are attached, so that nothing is made unseen in between. The enrichers work
+// when it fails: they know less.
+func (e *Enrichers) Scan(ctx context.Context) error {
+	mounts, err := container.Mounts("/proc")
+	if err != nil {
+		return err
+	}
+	return e.containers.Scan(ctx, mounts)
+}
+
 // NewDetectors makes every detector.
-func NewDetectors(log *slog.Logger) []contract.Detector {
-	return nil
+func NewDetectors() []contract.Detector {
+	return []contract.Detector{
+		execmemfd.New(),
+		exectmp.New(),
+		preload.New(),
+		rootgain.New(),
+		servershell.New(),
+		shellsocket.New(),
+	}
 }
