@@ -141,7 +141,7 @@ func (s *Sensor) features() []kernel.FeatureSpec {
 			{Tier: "task iterator", Programs: []string{processProgProcSeed}, Knobs: s.knobs(),
 				Guarantee: event.Observe, Canary: canarySeed},
 			{Tier: "/proc", Guarantee: event.Observe, Canary: func(ctx context.Context, _ *kernel.Probe) error {
-				return findSelf(func(emit func(*event.Event)) error { return seedProc(ctx, NewDecoder(), emit) })
+				return findSelf(func(emit func(*event.Event)) error { return seedProc(ctx, NewDecoder(), nil, emit) })
 			}},
 		}},
 	}

@@ -26,13 +26,17 @@ func (s *Sensor) Seed(ctx context.Context, emit func(*event.Event)) error {
 	s.mu.Unlock()
 	d := NewDecoder() // Decode's own may be in use
 	if unit != nil && seeds {
-		err := seedIterator(ctx, unit, d, emit)
+		seen := make(map[uint32]bool)
+		err := seedIterator(ctx, unit, d, func(ev *event.Event) {
+			seen[ev.Process.PID] = true
+			emit(ev)
+		})
 		if err == nil {
-			return nil
+			return seedProc(ctx, d, seen, emit) // some kernels' iterator leaves out pid 1
 		}
 		s.log.Warn("seed from the task iterator, taking /proc", "err", err)
 	}
-	return seedProc(ctx, d, emit)
+	return seedProc(ctx, d, nil, emit)
 }
 
 func seedIterator(ctx context.Context, unit *kernel.Unit, d *Decoder, emit func(*event.Event)) error {
@@ -105,9 +109,10 @@ func cmdline(pid uint32) []event.Text {
 	return splitArgs(make([]event.Text, 0, countArgs(b)), string(b))
 }
 
-// seedProc tells every process of /proc. Start times have its resolution, 10
-// ms; namespaces and credentials are as complete as /proc is.
-func seedProc(ctx context.Context, d *Decoder, emit func(*event.Event)) error {
+// seedProc tells every process of /proc that isn't in seen. Start times have
+// its resolution, 10 ms; namespaces and credentials are as complete as /proc
+// is.
+func seedProc(ctx context.Context, d *Decoder, seen map[uint32]bool, emit func(*event.Event)) error {
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return fmt.Errorf("read /proc: %w", err)
@@ -125,7 +130,7 @@ func seedProc(ctx context.Context, d *Decoder, emit func(*event.Event)) error {
 	var procs []*event.Process
 	for _, name := range names {
 		pid, err := strconv.ParseUint(name, 10, 32)
-		if err != nil || ctx.Err() != nil {
+		if err != nil || ctx.Err() != nil || seen[uint32(pid)] {
 			continue
 		}
 		if p := procProcess(uint32(pid)); p != nil {
