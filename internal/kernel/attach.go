@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // Target says where to attach a program whose section does not say it all.
@@ -32,9 +34,33 @@ type attachment struct {
 	pin    string // path of the pin, empty when not pinned
 }
 
-// release detaches for good.
+// release detaches for good. Where the kernel can, at once (XDP, TCX, cgroup,
+// netns); elsewhere the hook goes with the link's last reference, which a child
+// of ours between fork and exec may hold for a moment.
 func (a *attachment) release() error {
-	return errors.Join(removePin(a.pin), a.link.Close())
+	info, _ := a.link.Info() // needed for pinned links, which have it
+	errs := []error{removePin(a.pin)}
+	if err := a.link.Detach(); err != nil && !errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, unix.EINVAL) {
+		errs = append(errs, err)
+	}
+	errs = append(errs, a.link.Close())
+	if a.pin != "" && info != nil {
+		awaitGone(info.ID)
+	}
+	return errors.Join(errs...)
+}
+
+// awaitGone waits for a link whose pin was removed: the kernel drops a pin's
+// reference after a grace period (kernel/bpf/inode.c: bpf_free_inode).
+func awaitGone(id link.ID) {
+	for range 500 {
+		l, err := link.NewFromID(id)
+		if err != nil {
+			return
+		}
+		_ = l.Close() // only looked at
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // Attach attaches a program where its section says, and the target completes
@@ -64,6 +90,12 @@ func (u *Unit) Attach(prog string, target ...Target) error {
 func (u *Unit) attach(prog string, t Target) error {
 	spec := u.specs[prog]
 	l, err := u.k.attach(u.progs[prog], spec, t)
+	// Before Linux 5.15 one program can't be twice on a perf event, and one
+	// that was just detached may still be there: see release.
+	for i := 0; errors.Is(err, unix.EEXIST) && i < 1000 && (spec.Type == ebpf.TracePoint || spec.Type == ebpf.Kprobe); i++ {
+		time.Sleep(time.Millisecond)
+		l, err = u.k.attach(u.progs[prog], spec, t)
+	}
 	if err != nil {
 		return u.k.explain("attach "+u.name+"/"+prog, err)
 	}

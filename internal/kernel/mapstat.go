@@ -60,6 +60,9 @@ func mapStat(unit, name string, m *ebpf.Map) MapStat {
 		s.ID = uint32(id)
 		s.Bytes, _ = info.Memlock()
 	}
+	if s.Bytes == 0 { // rings tell their size since Linux 6.4
+		s.Bytes = uint64(m.MaxEntries()) * uint64(max(1, m.KeySize()+m.ValueSize()))
+	}
 	var n int64
 	var err error = errors.ErrUnsupported
 	switch m.Type() {

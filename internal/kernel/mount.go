@@ -19,11 +19,20 @@ type mountPoint struct {
 	path   string
 	fstype string
 	source string
+	super  string // options of the filesystem itself
 }
 
 // mountSource marks our mounts in mountinfo, so that the last of several
-// agents, or the next one after a SIGKILL, undoes them.
-const mountSource = "merlon"
+// agents, or the next one after a SIGKILL, undoes them. Before Linux 5.17
+// (1e9d74660d4d) a bpffs forgets its source: its odd but harmless mode tells.
+const (
+	mountSource = "merlon"
+	bpffsMode   = "mode=2700"
+)
+
+func (m mountPoint) ours() bool {
+	return m.source == mountSource || m.fstype == "bpf" && slices.Contains(strings.Split(m.super, ","), bpffsMode)
+}
 
 // parseMountinfo reads /proc/PID/mountinfo; it skips lines it can't read.
 func parseMountinfo(s string) []mountPoint {
@@ -34,7 +43,7 @@ func parseMountinfo(s string) []mountPoint {
 		if !ok || len(f) < 6 || len(r) < 2 {
 			continue
 		}
-		mounts = append(mounts, mountPoint{root: unescape(f[3]), path: unescape(f[4]), fstype: r[0], source: unescape(r[1])})
+		mounts = append(mounts, mountPoint{root: unescape(f[3]), path: unescape(f[4]), fstype: r[0], source: unescape(r[1]), super: strings.Join(r[2:], " ")})
 	}
 	return mounts
 }
@@ -177,7 +186,8 @@ func mountOne(mounts []mountPoint, fstype string) (string, error) {
 		}
 		path, made = dir, true
 	}
-	if err := unix.Mount(mountSource, path, fstype, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+	options := map[string]string{"bpf": bpffsMode}[fstype]
+	if err := unix.Mount(mountSource, path, fstype, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, options); err != nil {
 		if made {
 			_ = os.Remove(path) // the error to tell is the mount's
 		}
@@ -199,7 +209,7 @@ func releaseMounts(held []heldMount, log *slog.Logger) error {
 	mounts, err := readMounts()
 	errs := []error{err}
 	for _, m := range mounts {
-		if m.source == mountSource && slices.ContainsFunc(held, func(h heldMount) bool { return h.path == m.path && h.fstype == m.fstype }) {
+		if m.ours() && slices.ContainsFunc(held, func(h heldMount) bool { return h.path == m.path && h.fstype == m.fstype }) {
 			errs = append(errs, m.undo(log))
 		}
 	}

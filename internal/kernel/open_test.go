@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -114,7 +115,8 @@ func roleMounts() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := Open(context.Background(), Options{})
+	o := Options{Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	a, err := Open(context.Background(), o)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +127,7 @@ func roleMounts() (any, error) {
 		}
 	}
 	// A second agent uses what the first mounted, and outlives it.
-	b, err := Open(context.Background(), Options{})
+	b, err := Open(context.Background(), o)
 	if err != nil {
 		return nil, err
 	}

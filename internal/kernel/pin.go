@@ -93,6 +93,7 @@ func (p *pinner) link(a *attachment, path string) error {
 		return fmt.Errorf("pin link: %w", err)
 	}
 	if err := a.link.Pin(path); err != nil {
+		tidy(filepath.Dir(path))
 		return fmt.Errorf("pin link: %w", err)
 	}
 	a.pin = path

@@ -73,8 +73,12 @@ func (u *Unit) takeOver(prog string, p *ebpf.Program, a *attachment) error {
 		fresh.pin, a.pin = pin, ""
 	}
 	u.links[prog] = append(u.links[prog], fresh)
+	info, _ := a.link.Info() // a pinned link has it
 	if err := a.release(); err != nil {
 		return fmt.Errorf("detach the old program: %w", err)
+	}
+	if fresh.pin != "" && info != nil {
+		awaitGone(info.ID)
 	}
 	return nil
 }

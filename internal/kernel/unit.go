@@ -193,7 +193,11 @@ func (u *Unit) Close() error {
 	var errs []error
 	for _, as := range u.links {
 		for _, a := range as {
-			errs = append(errs, a.link.Close())
+			if a.pin == "" {
+				errs = append(errs, a.release())
+			} else {
+				errs = append(errs, a.link.Close())
+			}
 		}
 	}
 	for _, p := range u.progs {
