@@ -144,7 +144,7 @@ func checkDocs(files []source) []string {
 		seen[dir] = s.file.Name.Name
 		want := "Package " + s.file.Name.Name + " "
 		if s.file.Name.Name == "main" {
-			want = "Command "
+			want = "" // begins with the command's name
 		}
 		if s.file.Doc != nil && strings.HasPrefix(s.file.Doc.Text(), want) {
 			documented[dir] = true

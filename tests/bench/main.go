@@ -4,7 +4,7 @@
 // targets were met. Run it as root on a machine that does nothing else:
 //
 //	make bench              about ten minutes
-//	make bench BENCH="-only overhead,memory"
+//	make bench BENCH="-only overhead,idle"
 //	make soak               the long forms
 package main
 
@@ -43,6 +43,7 @@ var stages = []stage{
 type settings struct {
 	agent string // the agent's binary
 	long  bool
+	pairs int // of the overhead stage
 	log   io.Writer
 }
 
@@ -60,8 +61,12 @@ func run(args []string) int {
 	)
 	fs.StringVar(&s.agent, "agent", "build/merlon", "the agent's binary")
 	fs.BoolVar(&s.long, "long", false, "long forms: more pairs, more events, longer idling")
+	fs.IntVar(&s.pairs, "pairs", 31, "pairs of the overhead stage, 201 with -long")
 	if err := fs.Parse(args); err != nil {
 		return 2
+	}
+	if s.long {
+		s.pairs = max(s.pairs, 201)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

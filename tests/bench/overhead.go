@@ -14,10 +14,26 @@ import (
 type work struct {
 	name  string
 	limit float64 // of the ratio; 0 for no target
-	do    func(ctx context.Context, n int) (time.Duration, error)
+	do    func(ctx context.Context, n int) (spent, error)
 	n     int
-	ratio []float64 // with the agent to without, one per round
-	same  []float64 // without to without
+	wall  ratios
+	cpu   ratios
+}
+
+// ratios are one number per round.
+type ratios struct {
+	with []float64 // with the agent to without
+	same []float64 // without to without
+}
+
+func (r *ratios) add(with, without, again time.Duration) {
+	r.with = append(r.with, with.Seconds()/without.Seconds())
+	r.same = append(r.same, again.Seconds()/without.Seconds())
+}
+
+func (r *ratios) result(name string) result {
+	with, same := bootstrap(r.with, 1), bootstrap(r.same, 2)
+	return result{Name: name, Value: with.Median, Unit: "× without", Detail: &with, Control: &same}
 }
 
 const (
@@ -41,23 +57,19 @@ func measureOverhead(ctx context.Context, s *settings) (_ []result, err error) {
 	}
 	works := []*work{
 		{name: "fork+exec of /bin/true, one loop", limit: 1.05,
-			do: func(ctx context.Context, n int) (time.Duration, error) { return loop(ctx, "/bin/true", n) }},
+			do: func(ctx context.Context, n int) (spent, error) { return loop(ctx, "/bin/true", n) }},
 		{name: "fork+exec of a static program that exits, one loop",
-			do: func(ctx context.Context, n int) (time.Duration, error) { return loop(ctx, tiny, n) }},
+			do: func(ctx context.Context, n int) (spent, error) { return loop(ctx, tiny, n) }},
 		{name: fmt.Sprintf("fork+exec of /bin/true, %d loops on %d CPUs", runtime.NumCPU(), runtime.NumCPU()),
-			do: func(ctx context.Context, n int) (time.Duration, error) { return loops(ctx, "/bin/true", n) }},
+			do: func(ctx context.Context, n int) (spent, error) { return loops(ctx, "/bin/true", n) }},
 	}
 	for _, w := range works {
 		if err := w.calibrate(ctx); err != nil {
 			return nil, err
 		}
 	}
-	rounds := 31
-	if s.long {
-		rounds = 201
-	}
-	for i := range rounds {
-		fmt.Fprintf(s.log, "\r   round %d of %d ", i+1, rounds)
+	for i := range s.pairs {
+		fmt.Fprintf(s.log, "\r   round %d of %d ", i+1, s.pairs)
 		if err := overheadRound(ctx, s, works); err != nil {
 			return nil, err
 		}
@@ -65,13 +77,14 @@ func measureOverhead(ctx context.Context, s *settings) (_ []result, err error) {
 	fmt.Fprintln(s.log)
 	var results []result
 	for _, w := range works {
-		ratio, same := bootstrap(w.ratio, 1), bootstrap(w.same, 2)
-		r := result{Name: w.name, Value: ratio.Median, Unit: "× without", Detail: &ratio, Control: &same,
-			Note: fmt.Sprintf("%d per slice", w.n)}
+		r := w.wall.result(w.name)
+		r.Note = fmt.Sprintf("wall clock; %d per slice", w.n)
 		if w.limit > 0 {
 			r = r.atMost(w.limit)
 		}
-		results = append(results, r)
+		c := w.cpu.result("  its CPU time")
+		c.Note = "of the loop and its children, hooks included, agent not"
+		results = append(results, r, c)
 	}
 	return results, nil
 }
@@ -86,27 +99,27 @@ func (w *work) calibrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.n = max(probe, int(probe*slice/d))
+	w.n = max(probe, int(probe*slice/d.wall))
 	return nil
 }
 
 func overheadRound(ctx context.Context, s *settings, works []*work) error {
 	const with, without, again = 0, 1, 2
-	times := make([][3]time.Duration, len(works))
+	times := make([][3]spent, len(works))
 	for _, state := range rand.Perm(3) {
-		if err := overheadSlice(ctx, s, state == with, works, func(i int, d time.Duration) { times[i][state] = d }); err != nil {
+		if err := overheadSlice(ctx, s, state == with, works, func(i int, d spent) { times[i][state] = d }); err != nil {
 			return err
 		}
 	}
 	for i, w := range works {
 		t := times[i]
-		w.ratio = append(w.ratio, t[with].Seconds()/t[without].Seconds())
-		w.same = append(w.same, t[again].Seconds()/t[without].Seconds())
+		w.wall.add(t[with].wall, t[without].wall, t[again].wall)
+		w.cpu.add(t[with].cpu, t[without].cpu, t[again].cpu)
 	}
 	return nil
 }
 
-func overheadSlice(ctx context.Context, s *settings, agent bool, works []*work, took func(int, time.Duration)) (err error) {
+func overheadSlice(ctx context.Context, s *settings, agent bool, works []*work, took func(int, spent)) (err error) {
 	if agent {
 		a, err := startAgent(ctx, s)
 		if err != nil {

@@ -115,7 +115,11 @@ func (p *pipeline) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	eng := engine.New(options(p.conf, p.fed, p.o.Detectors))
+	o, err := options(ctx, p.conf, p.fed, p.o.Detectors)
+	if err != nil {
+		return err
+	}
+	eng := engine.New(o)
 	done := make(chan error, 2)
 	go func() { done <- p.reader.Run(ctx) }()
 	go func() { done <- eng.Run(ctx, p.reader.Batches()) }()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/merlon/merlon/internal/api"
@@ -132,11 +133,42 @@ func measureStorm(ctx context.Context, s *settings) (_ []result, err error) {
 		return nil, err
 	}
 	met := int(execs+lost) >= made
+	hooks, err := hookTime(ctx, a)
+	if err != nil {
+		return nil, err
+	}
 	return []result{
 		{Name: "real execs told or counted lost, of those made", Value: float64(execs+lost) / float64(made), Unit: "×", Target: "≥ 1", Met: &met,
 			Note: fmt.Sprintf("%d made at %.0f/s, %d told, %d counted lost; the rest of the machine adds some", made, rate, execs, lost)},
 		{Name: "anonymous memory after it", Value: mib(anon), Unit: "MiB"},
+		hooks,
 	}, nil
+}
+
+// hookTime measures what the hooks take of one fork, exec and exit, by the
+// kernel's own statistics, while loops run.
+func hookTime(ctx context.Context, a *agent) (result, error) {
+	busy, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = loops(busy, "/bin/true", 1_000_000) // until stop
+	}()
+	st, err := a.client.Status(ctx, 3*time.Second)
+	stop()
+	<-ended
+	if err != nil {
+		return result{}, fmt.Errorf("ask agent for the hooks' cost: %w", err)
+	}
+	var sum float64
+	var each []string
+	for _, p := range st.Programs {
+		if p.Rate > 100 { // one per process, not the iterator's
+			sum += p.Average
+			each = append(each, fmt.Sprintf("%s %.1f", p.Name, p.Average/1000))
+		}
+	}
+	return result{Name: "hooks' time per fork, exec and exit", Value: sum / 1000, Unit: "µs", Note: strings.Join(each, ", ")}, nil
 }
 
 func events(st *api.Status) (n uint64) {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 
 	"github.com/merlon/merlon/internal/catalog"
@@ -10,11 +12,15 @@ import (
 )
 
 // options wires the engine with the agent's own enrichers and detectors.
-func options(conf *config.Config, s contract.Sensor, detectors bool) engine.Options {
+func options(ctx context.Context, conf *config.Config, s contract.Sensor, detectors bool) (engine.Options, error) {
 	log := slog.New(slog.DiscardHandler)
-	o := engine.Options{Sensors: []contract.Sensor{s}, Enrichers: catalog.NewEnrichers(conf, log).List, Log: log}
-	if detectors {
-		o.Detectors = catalog.NewDetectors(log)
+	enrichers := catalog.NewEnrichers(conf, log)
+	if err := enrichers.Scan(ctx); err != nil {
+		return engine.Options{}, fmt.Errorf("prepare enrichers: %w", err)
 	}
-	return o
+	o := engine.Options{Sensors: []contract.Sensor{s}, Enrichers: enrichers.List, Log: log}
+	if detectors {
+		o.Detectors = catalog.NewDetectors()
+	}
+	return o, nil
 }

@@ -15,34 +15,46 @@ import (
 	"time"
 )
 
+// spent is what work took: wall-clock time, and CPU time of the processes that
+// did it, in which other processes show much less.
+type spent struct{ wall, cpu time.Duration }
+
 // loop runs program n times, one after the other, from a shell of its own:
-// fork, exec, wait, as scripts do. It returns the wall-clock time.
-func loop(ctx context.Context, program string, n int) (time.Duration, error) {
+// fork, exec, wait, as scripts do.
+func loop(ctx context.Context, program string, n int) (spent, error) {
 	const script = `n=$2; while [ "$n" -gt 0 ]; do "$1"; n=$((n-1)); done`
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", script, "sh", program, strconv.Itoa(n))
 	began := time.Now()
 	if err := cmd.Run(); err != nil {
-		return 0, fmt.Errorf("run %s %d times: %w", program, n, err)
+		return spent{}, fmt.Errorf("run %s %d times: %w", program, n, err)
 	}
-	return time.Since(began), nil
+	return spent{time.Since(began), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}, nil
 }
 
 // loops runs as many loops at a time as there are CPUs, so that the agent
 // competes with the work for them.
-func loops(ctx context.Context, program string, n int) (time.Duration, error) {
+func loops(ctx context.Context, program string, n int) (spent, error) {
+	type done struct {
+		spent
+		err error
+	}
 	began := time.Now()
-	errs := make(chan error)
+	results := make(chan done)
 	for range runtime.NumCPU() {
 		go func() {
-			_, err := loop(ctx, program, n)
-			errs <- err
+			s, err := loop(ctx, program, n)
+			results <- done{s, err}
 		}()
 	}
-	var all []error
+	var all spent
+	var errs []error
 	for range runtime.NumCPU() {
-		all = append(all, <-errs)
+		d := <-results
+		all.cpu += d.cpu
+		errs = append(errs, d.err)
 	}
-	return time.Since(began), errors.Join(all...)
+	all.wall = time.Since(began)
+	return all, errors.Join(errs...)
 }
 
 // exiter writes the smallest program there is, one that only exits, so that
