@@ -55,7 +55,12 @@ func (p *printer) attack(n int, r report.Record) {
 	for _, a := range r.Alerts {
 		p.alert(a)
 	}
-	if r.Seen() == nil {
+	switch {
+	case r.Rule == "" && r.OK():
+		fmt.Fprintf(p.w, "   %s\n", p.paint(green, "no alert, as it should be"))
+	case r.Rule == "":
+		fmt.Fprintf(p.w, "   %s nothing should be alerted here\n", p.paint(red, "false alarm:"))
+	case !r.OK():
 		fmt.Fprintf(p.w, "   %s no alert of %s\n", p.paint(red, "missed:"), event.Safe(r.Rule))
 	}
 }
@@ -100,25 +105,31 @@ func lineage(p *event.Process) string {
 	return b.String()
 }
 
-func (p *printer) table(attacks []report.Record) {
+// table prints one line for each case and the verdict, and returns how many
+// cases went wrong.
+func (p *printer) table(cases []report.Record) (wrong int) {
 	fmt.Fprintln(p.w)
 	t := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "attack\trule\tseverity\tseen\n")
-	seen := 0
-	for _, r := range attacks {
-		severity, mark := "", "NO"
-		if a := r.Seen(); a != nil {
-			severity, mark = string(a.Rule.Severity), "yes"
-			seen++
+	fmt.Fprintf(t, "case\trule\tseverity\tresult\n")
+	for _, r := range cases {
+		rule, severity, result := r.Rule, "-", "seen"
+		if rule == "" {
+			rule, result = "-", "quiet"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", event.Safe(r.Title), event.Safe(r.Rule), event.Safe(severity), mark)
+		if a := r.Seen(); a != nil {
+			severity = string(a.Rule.Severity)
+		}
+		if !r.OK() {
+			result = "WRONG"
+			wrong++
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", event.Safe(r.Title), event.Safe(rule), event.Safe(severity), result)
 	}
 	t.Flush()
-	verdict := fmt.Sprintf("%d of %d attacks seen", seen, len(attacks))
-	if seen == len(attacks) {
-		verdict = p.paint(green, verdict)
-	} else {
-		verdict = p.paint(red, verdict)
+	verdict, code := "the agent saw every attack and nothing else", green
+	if wrong > 0 {
+		verdict, code = fmt.Sprintf("the agent was wrong in %d of %d cases", wrong, len(cases)), red
 	}
-	fmt.Fprintf(p.w, "\n%s\n", verdict)
+	fmt.Fprintf(p.w, "\n%s\n", p.paint(code, verdict))
+	return wrong
 }

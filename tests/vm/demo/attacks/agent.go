@@ -22,9 +22,9 @@ const (
 
 	// patience is how long we wait for what should come at once: TCG on a
 	// busy machine is slow.
-	patience = 30 * time.Second
-	// aftermath is how long alerts of one attack may trail the expected one.
-	aftermath = 300 * time.Millisecond
+	patience = 15 * time.Second
+	// aftermath is how long we look for alerts that nobody expects.
+	aftermath = time.Second
 )
 
 // agent is `merlon run`, as anybody would start it.
@@ -96,7 +96,8 @@ func (a *agent) ask(command string) ([]byte, error) {
 }
 
 // newAlerts waits for a new alert of the rule and returns it with whatever
-// else is new; none when the agent stays silent.
+// else is new; none when the agent stays silent. Without a rule it returns
+// what comes though nothing should.
 func (a *agent) newAlerts(rule string) ([]event.Alert, error) {
 	var fresh []event.Alert
 	collect := func() error {
@@ -116,6 +117,11 @@ func (a *agent) newAlerts(rule string) ([]event.Alert, error) {
 		}
 		return nil
 	}
+	if rule == "" {
+		time.Sleep(aftermath)
+		err := collect()
+		return fresh, err
+	}
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if err := collect(); err != nil {
 			return fresh, err
@@ -123,14 +129,16 @@ func (a *agent) newAlerts(rule string) ([]event.Alert, error) {
 		for _, f := range fresh {
 			if f.Rule.ID == rule {
 				time.Sleep(aftermath)
-				return fresh, collect()
+				err := collect()
+				return fresh, err
 			}
 		}
 	}
 	return fresh, nil
 }
 
-// decodeAlerts reads one alert after the other.
+// decodeAlerts reads one alert after the other. Other lines of the stream,
+// which tell of losses, have no id.
 func decodeAlerts(b []byte) ([]event.Alert, error) {
 	var all []event.Alert
 	for d := json.NewDecoder(bytes.NewReader(b)); d.More(); {
@@ -138,7 +146,9 @@ func decodeAlerts(b []byte) ([]event.Alert, error) {
 		if err := d.Decode(&a); err != nil {
 			return nil, fmt.Errorf("read alerts: %w", err)
 		}
-		all = append(all, a)
+		if a.ID != "" {
+			all = append(all, a)
+		}
 	}
 	return all, nil
 }

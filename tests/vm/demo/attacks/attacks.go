@@ -21,7 +21,7 @@ const (
 
 // attack is one look-alike.
 type attack struct {
-	rule  string // that should match
+	rule  string // that should match; empty for what is no attack
 	title string
 	did   string
 	act   func() error
@@ -29,6 +29,7 @@ type attack struct {
 
 func attacks() []attack {
 	return []attack{
+		{"", "nothing wrong", "ran /bin/sh -c id as root, as any administrator", func() error { return exec.Command(sh, "-c", "id").Run() }},
 		{"shell-socket", "a reverse shell", "ran /bin/sh with a TCP connection as its input and output", reverseShell},
 		{"exec-memfd", "a program that is only in memory", "copied a program into a memfd and ran it from there", fromMemfd},
 		{"exec-deleted", "a program whose file is gone", "opened a program in /var/tmp, deleted its file and ran it", deletedFile},
@@ -36,7 +37,7 @@ func attacks() []attack {
 		{"exec-tmp-service", "a service account runs what it dropped in /tmp", "as www-data ran /tmp/update", dropped("/tmp/update")},
 		{"ld-preload-setuid", "a library pushed into a setuid program", "as user ran the setuid program /usr/bin/passwd with LD_PRELOAD=/tmp/evil.so", preload},
 		{"server-shell", "a web server starts a shell", "a program named nginx, running as www-data, started /bin/sh -c id", serverShell},
-		{"root-gained", "root out of nowhere", "a program of user became root without a setuid file (its file has the capability cap_setuid)", rootGained},
+		{"root-gained", "root out of nowhere", "as user ran a document that binfmt_misc hands to a program, which became root without being setuid (\"shadow SUID\")", rootGained},
 	}
 }
 
@@ -116,28 +117,29 @@ func serverShell() error { return as(serverID, exec.Command("/usr/sbin/nginx")).
 
 func nginx() error { return exec.Command(sh, "-c", "id").Run() }
 
-// rootGained lets user start a program whose file carries cap_setuid, which
-// makes itself root and starts a shell: what remains visible of most kernel
-// exploits is just that, a shell of root under a user's program.
+// rootGained plays a "shadow SUID": binfmt_misc (Documentation/admin-guide/
+// binfmt-misc.rst) hands files that start with certain bytes to an
+// interpreter, with flag C under the credentials of the file. So a harmless
+// looking setuid document makes a program root that is not setuid itself.
 func rootGained() error {
-	const name = "/var/tmp/helper"
-	if err := drop(name); err != nil {
+	const (
+		misc        = "/proc/sys/fs/binfmt_misc"
+		interpreter = "/usr/lib/helper"
+		document    = "/usr/share/report"
+	)
+	if err := unix.Mount("binfmt_misc", misc, "binfmt_misc", 0, ""); err != nil {
+		return fmt.Errorf("mount binfmt_misc: %w", err)
+	}
+	if err := os.WriteFile(misc+"/register", []byte(":report:M::MERLON-REPORT::"+interpreter+":C"), 0o200); err != nil {
+		return fmt.Errorf("register interpreter: %w", err)
+	}
+	if err := os.WriteFile(document, []byte("MERLON-REPORT\n"), 0o755); err != nil {
 		return err
 	}
-	// struct vfs_cap_data, revision 2 with the effective flag; bit 7 is
-	// CAP_SETUID, bit 6 CAP_SETGID (include/uapi/linux/capability.h).
-	caps := []byte{1, 0, 0, 2, 0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
-	if err := unix.Setxattr(name, "security.capability", caps, 0); err != nil {
-		return fmt.Errorf("set capability of %s: %w", name, err)
+	if err := os.Chmod(document, os.ModeSetuid|0o755); err != nil {
+		return err
 	}
-	return as(userID, exec.Command(name)).Run()
-}
-
-func helper() error {
-	if err := syscall.Setuid(0); err != nil {
-		return fmt.Errorf("become root: %w", err)
-	}
-	return syscall.Exec(sh, []string{"sh"}, os.Environ())
+	return as(userID, exec.Command(document)).Run()
 }
 
 func as(id uint32, cmd *exec.Cmd) *exec.Cmd {

@@ -27,7 +27,7 @@ type Record struct {
 	Stage   string        `json:"stage"`
 	Lines   []string      `json:"lines,omitempty"`
 	Problem string        `json:"problem,omitempty"`
-	Rule    string        `json:"rule,omitempty"`  // the rule that should match
+	Rule    string        `json:"rule,omitempty"`  // the rule that should match; empty: none
 	Title   string        `json:"title,omitempty"` // the attack's name
 	Did     string        `json:"did,omitempty"`   // what really happened
 	Alerts  []event.Alert `json:"alerts,omitempty"`
@@ -41,6 +41,15 @@ func (r *Record) Seen() *event.Alert {
 		}
 	}
 	return nil
+}
+
+// OK reports whether the agent did what it should: an alert of the rule, or
+// silence where there is none.
+func (r *Record) OK() bool {
+	if r.Rule == "" {
+		return r.Problem == "" && len(r.Alerts) == 0
+	}
+	return r.Seen() != nil
 }
 
 // Write sends a record.

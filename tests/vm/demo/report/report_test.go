@@ -28,8 +28,26 @@ func TestRoundTrip(t *testing.T) {
 		t.Errorf("Seen = %+v, want alert 2", a)
 	}
 	got.Rule = "root-gained"
+	if got.OK() {
+		t.Error("an attack without its alert is OK")
+	}
 	if a := got.Seen(); a != nil {
 		t.Errorf("Seen = %+v, want none", a)
+	}
+}
+
+func TestOKWithoutRule(t *testing.T) {
+	for _, c := range []struct {
+		r    Record
+		want bool
+	}{
+		{Record{}, true},
+		{Record{Problem: "no agent"}, false},
+		{Record{Alerts: []event.Alert{{ID: "1"}}}, false},
+	} {
+		if got := c.r.OK(); got != c.want {
+			t.Errorf("OK of %+v = %v, want %v", c.r, got, c.want)
+		}
 	}
 }
 
