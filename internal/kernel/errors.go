@@ -211,6 +211,9 @@ func explainUnsupported(err error, env Environment) (cause, cure string) {
 	if !unsupported(err) {
 		return "", ""
 	}
+	if v := (*ebpf.VerifierError)(nil); errors.As(err, &v) && errors.Is(err, unix.EINVAL) { // refused before verification
+		return "this kernel doesn't know this type of program, or its hook", cureKernel
+	}
 	return "this kernel doesn't support it: " + text, cureKernel
 }
 

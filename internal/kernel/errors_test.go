@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// memlock is how the library words every EPERM at load.
-var memlock = fmt.Errorf("program x: load program: %w (MEMLOCK may be too low, consider rlimit.RemoveMemlock)", unix.EPERM)
+// errMemlock is how the library words every EPERM at load.
+var errMemlock = fmt.Errorf("program x: load program: %w (MEMLOCK may be too low, consider rlimit.RemoveMemlock)", unix.EPERM)
 
 func verifier(err error, log ...string) error {
 	return fmt.Errorf("program x: %w", &ebpf.VerifierError{Cause: err, Log: log})
@@ -32,13 +32,13 @@ func TestExplain(t *testing.T) {
 		env         Environment
 		cause, cure string // parts of them
 	}{
-		"capability":  {memlock, env(func(e *Environment) { e.MissingCaps = []string{"CAP_BPF", "CAP_PERFMON"} }), "CAP_BPF, CAP_PERFMON", "make demo"},
-		"user ns":     {memlock, env(func(e *Environment) { e.UserNS = true }), "user namespace", "host's user namespace"},
-		"seccomp":     {memlock, env(func(e *Environment) { e.Seccomp = "filter" }), "seccomp", "seccomp profile"},
-		"lockdown":    {memlock, env(func(e *Environment) { e.Lockdown = "confidentiality" }), "lockdown=confidentiality", "lockdown=integrity"},
-		"integrity":   {memlock, env(func(e *Environment) { e.Lockdown = "integrity" }), "locked down (integrity)", "another kernel"},
-		"resource":    {memlock, env(func(e *Environment) { e.MissingCaps = []string{"CAP_SYS_RESOURCE"} }), "capabilities for it are there", ""},
-		"memlock":     {memlock, env(func(e *Environment) { e.MemlockLimited = true }), "RLIMIT_MEMLOCK", "ulimit -l"},
+		"capability":  {errMemlock, env(func(e *Environment) { e.MissingCaps = []string{"CAP_BPF", "CAP_PERFMON"} }), "CAP_BPF, CAP_PERFMON", "make demo"},
+		"user ns":     {errMemlock, env(func(e *Environment) { e.UserNS = true }), "user namespace", "host's user namespace"},
+		"seccomp":     {errMemlock, env(func(e *Environment) { e.Seccomp = "filter" }), "seccomp", "seccomp profile"},
+		"lockdown":    {errMemlock, env(func(e *Environment) { e.Lockdown = "confidentiality" }), "lockdown=confidentiality", "lockdown=integrity"},
+		"integrity":   {errMemlock, env(func(e *Environment) { e.Lockdown = "integrity" }), "locked down (integrity)", "another kernel"},
+		"resource":    {errMemlock, env(func(e *Environment) { e.MissingCaps = []string{"CAP_SYS_RESOURCE"} }), "capabilities for it are there", ""},
+		"memlock":     {errMemlock, env(func(e *Environment) { e.MemlockLimited = true }), "RLIMIT_MEMLOCK", "ulimit -l"},
 		"memory":      {unix.ENOMEM, plainEnv, "no memory", "memory limit"},
 		"memlock 2":   {unix.ENOMEM, env(func(e *Environment) { e.MemlockLimited = true }), "RLIMIT_MEMLOCK", "CAP_SYS_RESOURCE"},
 		"no BTF":      {fmt.Errorf("no BTF found: %w", ebpf.ErrNotSupported), env(func(e *Environment) { e.BTF = "" }), "BTF", "CONFIG_DEBUG_INFO_BTF"},
@@ -49,6 +49,7 @@ func TestExplain(t *testing.T) {
 		"trampolines": {fmt.Errorf("create raw tracepoint: %w", ebpf.ErrNotSupported), plainEnv, "no BPF trampolines for arm64", "newer kernel"},
 		"kfunc":       {fmt.Errorf(`fixing up kfuncs: kfunc "bpf_x": %w`, ebpf.ErrNotSupported), plainEnv, "no kfunc bpf_x", "newer kernel"},
 		"too old":     {fmt.Errorf("tcx not supported (requires >= v6.6): %w", ebpf.ErrNotSupported), plainEnv, "no tcx", "Linux 6.6"},
+		"type":        {verifier(unix.EINVAL), plainEnv, "type of program", "newer kernel"},
 		"helper":      {verifier(unix.EINVAL, "unknown func bpf_loop#181"), plainEnv, "bpf_loop", "newer kernel"},
 		"write user": {verifier(unix.EINVAL, "unknown func bpf_probe_write_user#36"), env(func(e *Environment) { e.Lockdown = "integrity" }),
 			"lockdown=integrity forbids bpf_probe_write_user", "lockdown=none"},

@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -25,6 +26,9 @@ type Count struct {
 // (bpf/lib/event.h). Kinds without any count are absent.
 func (k *Kernel) Counts() (map[uint16]Count, error) {
 	m := k.shared[sharedMapEventCounts]
+	if m == nil {
+		return nil, fmt.Errorf("read counts: %w", fs.ErrClosed)
+	}
 	loss := reasons("LOSS_", map[string]uint32{"LOSS_RING_FULL": uint32(sharedLossReasonLOSS_RING_FULL), "LOSS_SCRATCH": uint32(sharedLossReasonLOSS_SCRATCH)})
 	fault := reasons("FAULT_", map[string]uint32{"FAULT_KERNEL_READ": uint32(sharedFaultReasonFAULT_KERNEL_READ),
 		"FAULT_USER_READ": uint32(sharedFaultReasonFAULT_USER_READ), "FAULT_MAP_UPDATE": uint32(sharedFaultReasonFAULT_MAP_UPDATE)})

@@ -44,15 +44,22 @@ func comm(r unitT_record) string {
 	return string(b)
 }
 
-// next reads the next record of a shared ring.
+// next reads the next record of a shared ring. It looks again and again: not
+// every record wakes its reader.
 func next(t *testing.T, r *ringbuf.Reader) unitT_record {
 	t.Helper()
-	r.SetDeadline(time.Now().Add(10 * time.Second))
-	rec, err := r.Read()
-	if err != nil {
-		t.Fatal(err)
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+		r.SetDeadline(time.Now().Add(5 * time.Millisecond))
+		rec, err := r.Read()
+		if err == nil {
+			return decode(t, rec.RawSample)
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal(err)
+		}
 	}
-	return decode(t, rec.RawSample)
+	t.Fatal("no record came")
+	return unitT_record{}
 }
 
 func reader(t *testing.T, k *Kernel, ring string) *ringbuf.Reader {

@@ -43,7 +43,7 @@ struct __sk_buff;
 struct xdp_md;
 struct bpf_sock_addr;
 
-static __always_inline void report(void *ring, __u32 kind, struct task_struct *task)
+static __always_inline void report(enum event_ring ring, __u32 kind, struct task_struct *task)
 {
 	struct t_record r = {};
 
@@ -63,7 +63,7 @@ int t_exec(struct bpf_raw_tracepoint_args *ctx)
 	struct task_struct *task = (void *)ctx->args[0];
 
 	if (!t_tgid || BPF_CORE_READ(task, real_parent, tgid) == t_tgid)
-		report(&events_crit, KIND_EXEC, task);
+		report(RING_CRIT, KIND_EXEC, task);
 	return 0;
 }
 
@@ -78,7 +78,7 @@ int t_rename(struct bpf_raw_tracepoint_args *ctx)
 	event_header(&r.hdr, KIND_TASK);
 	r.gen = t_gen;
 	bpf_probe_read_kernel_str(&r.comm, sizeof(r.comm), (void *)ctx->args[1]);
-	event_output(&events_bulk, KIND_TASK, &r, sizeof(r));
+	event_output(RING_BULK, KIND_TASK, &r, sizeof(r));
 	return 0;
 }
 
@@ -119,7 +119,7 @@ SEC("raw_tp/sched_process_fork")
 int t_callee(struct bpf_raw_tracepoint_args *ctx)
 {
 	if (bpf_get_current_pid_tgid() >> 32 == t_tgid)
-		report(&events_crit, KIND_FORK, (void *)ctx->args[1]);
+		report(RING_CRIT, KIND_FORK, (void *)ctx->args[1]);
 	return 0;
 }
 
