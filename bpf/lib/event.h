@@ -40,7 +40,10 @@ struct event_hdr {
 	__u32 cpu;
 };
 
-/* Per kind and CPU: produced = delivered to the ring + lost. */
+/*
+ * Per kind and CPU: produced = delivered to the ring + lost. Counted
+ * atomically, since a hook may be preempted on its CPU by another.
+ */
 struct event_count {
 	__u64 produced;
 	__u64 lost[LOSS_MAX];
@@ -79,7 +82,7 @@ static __always_inline void event_produced(__u32 kind)
 	struct event_count *c = event_count(kind);
 
 	if (c)
-		c->produced++;
+		__sync_fetch_and_add(&c->produced, 1);
 }
 
 static __always_inline void event_lost(__u32 kind, enum loss_reason why)
@@ -87,7 +90,7 @@ static __always_inline void event_lost(__u32 kind, enum loss_reason why)
 	struct event_count *c = event_count(kind);
 
 	if (c && why < LOSS_MAX)
-		c->lost[why]++;
+		__sync_fetch_and_add(&c->lost[why], 1);
 }
 
 static __always_inline void event_fault(__u32 kind, enum fault_reason why)
@@ -95,7 +98,7 @@ static __always_inline void event_fault(__u32 kind, enum fault_reason why)
 	struct event_count *c = event_count(kind);
 
 	if (c && why < FAULT_MAX)
-		c->fault[why]++;
+		__sync_fetch_and_add(&c->fault[why], 1);
 }
 
 static __always_inline void event_header(struct event_hdr *h, __u16 kind)
@@ -106,12 +109,62 @@ static __always_inline void event_header(struct event_hdr *h, __u16 kind)
 	h->cpu = bpf_get_smp_processor_id();
 }
 
+/*
+ * Waking the reader costs an interrupt, in a virtual machine some 15 us: more
+ * than all the rest of a record. So a ring wakes it at most once in
+ * EVENT_WAKE_NS, and the reader, once woken, looks again after longer than that
+ * until it has found nothing: no record waits without either.
+ */
+enum event_wake {
+	EVENT_WAKE_NS = 3000000,
+};
+
+enum event_ring {
+	RING_CRIT = 0,
+	RING_BULK = 1,
+};
+
+static volatile __u64 event_woken[2]; /* when each ring last woke the reader */
+
+static __always_inline void *event_map(enum event_ring ring)
+{
+	return ring == RING_BULK ? (void *)&events_bulk : (void *)&events_crit;
+}
+
+static __always_inline __u64 event_flags(enum event_ring ring)
+{
+	__u64 now = bpf_ktime_get_boot_ns();
+
+	if (now - event_woken[ring] < EVENT_WAKE_NS)
+		return BPF_RB_NO_WAKEUP;
+	event_woken[ring] = now;
+	return BPF_RB_FORCE_WAKEUP;
+}
+
 /* event_output: send a finished record and keep the books. */
-static __always_inline void event_output(void *ring, __u32 kind, void *rec, __u64 size)
+static __always_inline void event_output(enum event_ring ring, __u32 kind, void *rec, __u64 size)
 {
 	event_produced(kind);
-	if (bpf_ringbuf_output(ring, rec, size, 0))
+	if (bpf_ringbuf_output(event_map(ring), rec, size, event_flags(ring)))
 		event_lost(kind, LOSS_RING_FULL);
+}
+
+/* event_reserve: a record of fixed size with its header filled in, or NULL, counted. */
+static __always_inline void *event_reserve(enum event_ring ring, __u32 kind, __u64 size)
+{
+	struct event_hdr *h = bpf_ringbuf_reserve(event_map(ring), size, 0);
+
+	event_produced(kind);
+	if (h)
+		event_header(h, kind);
+	else
+		event_lost(kind, LOSS_RING_FULL);
+	return h;
+}
+
+static __always_inline void event_submit(enum event_ring ring, void *rec)
+{
+	bpf_ringbuf_submit(rec, event_flags(ring));
 }
 
 #endif

@@ -60,7 +60,7 @@ static __always_inline __u8 *text_at(struct text *t)
  * path_walk: append the components of (mnt, dentry), leaf first, each followed
  * by '/', up to root. User space puts them in order.
  */
-static __noinline __u8 path_walk(struct text *t, struct path *at, struct path *root)
+static __always_inline __u8 path_walk(struct text *t, struct path *at, struct path *root)
 {
 	struct dentry *d = BPF_CORE_READ(at, dentry), *root_d = BPF_CORE_READ(root, dentry);
 	struct vfsmount *v = BPF_CORE_READ(at, mnt), *root_v = BPF_CORE_READ(root, mnt);

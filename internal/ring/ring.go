@@ -33,9 +33,15 @@ const (
 	slabSize     = 256 << 10 // a record has at most 32 KiB, a BPF per-CPU value's limit
 	minSlabs     = 4
 
-	// pollEvery is the pause between two looks at the rings while wakeups
-	// would come faster: waking per record costs more than handling it.
-	pollEvery = 2 * time.Millisecond
+	// pollEvery is the pause between two looks at the rings. It is longer than
+	// EVENT_WAKE_NS of bpf/lib/event.h, within which the kernel side wakes us
+	// once and no more: a look that comes later and finds nothing has seen
+	// everything that was sent without a wakeup.
+	pollEvery = 4 * time.Millisecond
+	// rest bounds a wait for a wakeup, in case a record took longer than that
+	// from the decision not to wake to being finished (a CPU taken away by the
+	// hypervisor).
+	rest = time.Second
 	// grace is how long the queue may stay full until bulk records are dropped.
 	grace = 100 * time.Millisecond
 )
@@ -160,8 +166,6 @@ func (r *Reader) Stats() Stats {
 func (r *Reader) Run(ctx context.Context) error {
 	defer close(r.queue)
 	defer r.poll.wakeOn(ctx)()
-	var woken time.Time
-	lone := false // the last wakeup came after a rest
 	for ctx.Err() == nil {
 		res, err := r.drain(ctx)
 		r.settle()
@@ -171,15 +175,13 @@ func (r *Reader) Run(ctx context.Context) error {
 		switch {
 		case res.full:
 			r.waitFree(ctx)
-		case res.busy || r.cur != nil && r.cur.n > 0 || res.moved && !lone:
+		case res.busy || r.cur != nil && r.cur.n > 0 || res.moved:
 			r.sleep(ctx, pollEvery)
-		default: // drain's last look found nothing
-			if err := r.poll.wait(); err != nil {
+		default: // a look longer than the kernel's pause after the last one found nothing
+			if err := r.poll.wait(ctx, rest); err != nil {
 				return err
 			}
 			r.counts.wakeups++
-			now := time.Now()
-			lone, woken = now.Sub(woken) > 2*pollEvery, now
 		}
 	}
 	if r.cur != nil && r.cur.n > 0 {

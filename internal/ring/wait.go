@@ -67,10 +67,16 @@ func (p *poller) wakeOn(ctx context.Context) func() {
 	}
 }
 
-// wait blocks until a producer has woken us since the last wait. It may
-// return early.
-func (p *poller) wait() error {
+// wait blocks until a producer has woken us since the last wait, for at most d
+// (a context that ends just then is noticed after d). It may return early.
+func (p *poller) wait(ctx context.Context, d time.Duration) error {
 	p.err = nil
+	if err := p.file.SetReadDeadline(time.Now().Add(d)); err != nil {
+		return fmt.Errorf("wait for records: %w", err)
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err := p.conn.Read(p.look); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("wait for records: %w", err)
 	}

@@ -74,9 +74,9 @@ int feed(void *ctx)
 	h->time = bpf_ktime_get_boot_ns();
 	h->cpu = bpf_get_smp_processor_id();
 	if (slot->ring == FEED_BULK)
-		event_output(&events_bulk, slot->kind, rec, size);
+		event_output(RING_BULK, slot->kind, rec, size);
 	else
-		event_output(&events_crit, slot->kind, rec, size);
+		event_output(RING_CRIT, slot->kind, rec, size);
 	return 0;
 }
 

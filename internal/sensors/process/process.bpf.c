@@ -158,7 +158,7 @@ static __always_inline void scratch_send(struct scratch *s, __u32 kind)
 
 	if (size > sizeof(s->text.buf))
 		size = sizeof(s->text.buf);
-	event_output(&events_crit, kind, s->text.buf, size);
+	event_output(RING_CRIT, kind, s->text.buf, size);
 }
 
 /*
@@ -365,7 +365,7 @@ __noinline int send_args(__u32 slot, __u64 at, __u64 end, __u32 pid, __u64 start
 			event_fault(KIND_ARGS, FAULT_USER_READ);
 			return part - 1;
 		}
-		event_output(&events_crit, KIND_ARGS, a, sizeof(*a) + n);
+		event_output(RING_CRIT, KIND_ARGS, a, sizeof(*a) + n);
 		at += n;
 	}
 	return ARGS_PARTS;
@@ -494,18 +494,14 @@ int proc_fork(struct bpf_raw_tracepoint_args *ctx)
 
 	if (BPF_CORE_READ(child, pid) != BPF_CORE_READ(child, tgid))
 		return 0; /* a thread */
-	event_produced(KIND_FORK);
-	r = bpf_ringbuf_reserve(&events_bulk, sizeof(*r), 0);
-	if (!r) {
-		event_lost(KIND_FORK, LOSS_RING_FULL);
+	r = event_reserve(RING_BULK, KIND_FORK, sizeof(*r));
+	if (!r)
 		return 0;
-	}
-	__builtin_memset(r, 0, sizeof(*r));
-	event_header(&r->hdr, KIND_FORK);
+	__builtin_memset(&r->child, 0, sizeof(*r) - offsetof(struct fork_rec, child));
 	task_read(&r->child, child);
 	r->creator_pid = BPF_CORE_READ(parent, tgid);
 	r->creator_start = BPF_CORE_READ(parent, group_leader, start_boottime);
-	bpf_ringbuf_submit(r, 0);
+	event_submit(RING_BULK, r);
 	return 0;
 }
 
@@ -524,13 +520,9 @@ int proc_exit(struct bpf_raw_tracepoint_args *ctx)
 
 	if (BPF_CORE_READ(sig, live.counter) != 0)
 		return 0;
-	event_produced(KIND_EXIT);
-	r = bpf_ringbuf_reserve(&events_crit, sizeof(*r), 0);
-	if (!r) {
-		event_lost(KIND_EXIT, LOSS_RING_FULL);
+	r = event_reserve(RING_CRIT, KIND_EXIT, sizeof(*r));
+	if (!r)
 		return 0;
-	}
-	event_header(&r->hdr, KIND_EXIT);
 	r->pid = BPF_CORE_READ(task, tgid);
 	r->start = BPF_CORE_READ(leader, start_boottime);
 	r->cpu_ns =
@@ -547,7 +539,7 @@ int proc_exit(struct bpf_raw_tracepoint_args *ctx)
 	r->code = BPF_CORE_READ(leader, exit_code);
 	if (BPF_CORE_READ(sig, flags) & SIGNAL_GROUP_EXIT)
 		r->code = BPF_CORE_READ(sig, group_exit_code);
-	bpf_ringbuf_submit(r, 0);
+	event_submit(RING_CRIT, r);
 	return 0;
 }
 
@@ -557,13 +549,9 @@ static __always_inline int cgroup_event(struct bpf_raw_tracepoint_args *ctx, __u
 	struct cgroup_rec *r;
 	long n;
 
-	event_produced(KIND_CGROUP);
-	r = bpf_ringbuf_reserve(&events_crit, sizeof(*r), 0);
-	if (!r) {
-		event_lost(KIND_CGROUP, LOSS_RING_FULL);
+	r = event_reserve(RING_CRIT, KIND_CGROUP, sizeof(*r));
+	if (!r)
 		return 0;
-	}
-	event_header(&r->hdr, KIND_CGROUP);
 	r->id = BPF_CORE_READ(cgrp, kn, id);
 	r->hierarchy = BPF_CORE_READ(cgrp, root, hierarchy_id);
 	r->op = op;
@@ -573,7 +561,7 @@ static __always_inline int cgroup_event(struct bpf_raw_tracepoint_args *ctx, __u
 		n = 0;
 	}
 	r->len = n;
-	bpf_ringbuf_submit(r, 0);
+	event_submit(RING_CRIT, r);
 	return 0;
 }
 
