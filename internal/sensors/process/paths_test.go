@@ -127,6 +127,12 @@ func TestPaths(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
+		// TOMOYO refuses an exec whose name, here /dev/fd/3, leads nowhere
+		fds := filepath.Join(dir, "root", "dev", "fd")
+		if err := os.MkdirAll(fds, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		install(t, fds, "3", 0, 0o755)
 		cmd := role("chroot", filepath.Join(dir, "root"), "/", "fd")
 		cmd.ExtraFiles = []*os.File{f}
 		p := h.runRole(cmd).Process
