@@ -111,6 +111,10 @@ check-bpf: ## rebuild the BPF objects in a copy of the tree: they must equal the
 docs: build ## the generated pages of docs/
 	$(GO) generate -run docs ./...
 
+.PHONY: docs-kernels
+docs-kernels: ## docs/kernels.md, from what the last `make test-vm` learnt
+	$(GO) run ./tests/vm/page
+
 .PHONY: fmt
 fmt: ## format Go and C
 	gofmt -w cmd internal tests
