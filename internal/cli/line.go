@@ -33,10 +33,7 @@ func (p *printer) eventLine(ev *event.Event) string {
 		}
 	}
 	if p.width > 0 {
-		room := p.width - timeWidth - kindWidth - pidWidth - userWidth - 4
-		where = fit(where, max(room/3, 12))
-		note = fit(note, max(room/3, 12))
-		what = fit(what, max(room-columns(where)-columns(note)-4, 12))
+		what, note, where = share(what, note, where, p.width-timeWidth-kindWidth-pidWidth-userWidth-4)
 	}
 	var b strings.Builder
 	b.WriteString(p.dim(ev.Time.Local().Format("15:04:05.000")))
@@ -54,6 +51,25 @@ func (p *printer) eventLine(ev *event.Event) string {
 		b.WriteString("  " + p.dim(where))
 	}
 	return b.String()
+}
+
+// share cuts the three parts of a line so that they and the two spaces between
+// them fit into room columns: what happened gets the most.
+func share(what, note, where string, room int) (string, string, string) {
+	if room < 50 {
+		where = ""
+	}
+	if room < 30 {
+		note = ""
+	}
+	used := 0
+	for _, part := range []*string{&note, &where} {
+		if *part != "" {
+			*part = fit(*part, room/3)
+			used += columns(*part) + 2
+		}
+	}
+	return fit(what, max(room-used, 1)), note, where
 }
 
 func (p *printer) kindColour(k event.Kind) func(string) string {
@@ -176,7 +192,7 @@ func signalName(n int) string {
 // alertBlock writes an alert as a few lines that stand out.
 func (p *printer) alertBlock(a *event.Alert) string {
 	bar := p.severity(a.Rule.Severity, "▌")
-	head := bar + " " + p.severity(a.Rule.Severity, " "+strings.ToUpper(string(a.Rule.Severity))+" ") + " " +
+	head := bar + " " + p.severity(a.Rule.Severity, " "+strings.ToUpper(event.Safe(string(a.Rule.Severity)))+" ") + " " +
 		p.bold(event.Safe(a.Rule.Title)) + "  " + p.dim(a.Last.Local().Format(time.DateTime))
 	if a.Count > 1 {
 		head += "  " + p.bold("×"+countText(a.Count))

@@ -28,8 +28,8 @@ func commandOf(p *event.Process) string {
 func placeOf(p *event.Process) string {
 	switch {
 	case p.Container != nil && p.Container.ID != "":
-		id := event.Safe(p.Container.ID)
-		return event.Safe(p.Container.Runtime) + ":" + id[:min(len(id), 12)]
+		id := p.Container.ID
+		return event.Safe(p.Container.Runtime) + ":" + event.Safe(id[:min(len(id), 12)])
 	case p.Service != "":
 		return event.Safe(p.Service)
 	case p.Slice != "" && p.Slice != "-.slice":
