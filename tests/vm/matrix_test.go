@@ -26,7 +26,7 @@ var matrixPackages = []string{
 var (
 	packagesFlag = flag.String("packages", strings.Join(matrixPackages, ","), "packages to run in the machines, separated by commas")
 	testsFlag    = flag.String("tests", "", "run only the tests in the machines that match this pattern (-test.run)")
-	deadlineFlag = flag.Duration("deadline", 200*time.Second, "of one machine; four rounds of two stay below 15 minutes")
+	deadlineFlag = flag.Duration("deadline", 210*time.Second, "of one machine: four rounds of two stay below 15 minutes")
 	consoleFlag  = flag.Bool("stream", false, "print what the machines send, as it comes")
 )
 
@@ -204,12 +204,13 @@ func (b *binaries) machine(ctx context.Context, k Kernel, image *Image) (*Machin
 		if err := builder.AddTestdata(m.Tree, pkg, dir); err != nil {
 			return nil, err
 		}
-		args := []string{"-test.v=test2json", "-test.timeout=" + (*deadlineFlag / 2).String()}
+		limit := *deadlineFlag * 3 / 4 // a package that hangs is told before the machine is stopped
+		args := []string{"-test.v=test2json", "-test.timeout=" + limit.String()}
 		if *testsFlag != "" {
 			args = append(args, "-test.run="+*testsFlag)
 		}
 		m.Jobs = append(m.Jobs, plan.Job{
-			Name: pkg, Path: "/" + binary, Dir: "/" + dir, Args: args, Timeout: *deadlineFlag/2 + 5*time.Second,
+			Name: pkg, Path: "/" + binary, Dir: "/" + dir, Args: args, Timeout: limit + 5*time.Second,
 		})
 	}
 	return m, nil

@@ -57,5 +57,5 @@ func KernelNamed(name string) (Kernel, error) {
 // Modules lists the kernel modules that tests need and that are not built
 // into every kernel of the matrix. What they depend on comes along.
 func Modules() []string {
-	return []string{"overlay", "binfmt_misc", "veth", "sch_ingress", "cls_bpf", "nf_tables"}
+	return []string{"overlay", "binfmt_misc", "veth", "sch_ingress", "cls_bpf", "nf_tables", "tcp_diag", "udp_diag"}
 }
