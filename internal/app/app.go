@@ -82,12 +82,15 @@ func (a *Agent) Environment() kernel.Environment { return a.kernel.Environment()
 
 // start makes every part, from the kernel up, and attaches the sensors.
 func (a *Agent) start(ctx context.Context) error {
-	if err := a.takeLock(); err != nil {
+	noLock, err := a.takeLock()
+	if err != nil {
 		return err
 	}
-	var err error
 	if a.kernel, err = kernel.Open(ctx, kernelOptions(a.cfg, a.log)); err != nil {
 		return err
+	}
+	if noLock != nil {
+		a.trouble.tell("state directory", noLock.Error(), "make "+a.cfg.StateDir+" writable, or choose another with --state-dir; until then alerts live in memory only")
 	}
 	if err := a.attach(ctx); err != nil {
 		return err
@@ -120,19 +123,18 @@ func (a *Agent) start(ctx context.Context) error {
 }
 
 // takeLock makes this agent the only one of its state directory. A directory
-// that can't be used costs the stored alerts, not the agent.
-func (a *Agent) takeLock() error {
+// that can't be used costs the stored alerts, not the agent: unusable says why.
+func (a *Agent) takeLock() (unusable, err error) {
 	lock, err := store.Lock(a.cfg.StateDir)
 	var taken *store.LockedError
 	switch {
 	case errors.As(err, &taken):
-		return secondAgent(taken)
+		return nil, secondAgent(taken)
 	case err != nil:
-		a.trouble.tell("state directory", err.Error(), "make "+a.cfg.StateDir+" writable, or choose another with --state-dir; until then alerts live in memory only")
-	default:
-		a.lock = lock
+		return err, nil
 	}
-	return nil
+	a.lock = lock
+	return nil, nil
 }
 
 // attach probes the sensors and attaches what passed.
@@ -200,9 +202,10 @@ func (a *Agent) run(ctx context.Context) error {
 	storeCtx, stopStore := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopStore()
 	g.Go(func() error { return a.store.Run(storeCtx) })
+	ls := a.listen(ctx)
 	g.Go(func() error {
 		defer close(apiDone)
-		a.serve(top)
+		a.serve(top, ls)
 		return nil
 	})
 	g.Go(func() error {

@@ -41,36 +41,49 @@ func (a *Agent) socketGroup() (gid int, ok bool) {
 	return gid, true
 }
 
-// serve answers on the socket, and on the loopback port if there is one, until
-// ctx ends. Neither is worth ending the agent for.
-func (a *Agent) serve(ctx context.Context) {
-	var wg sync.WaitGroup
-	defer wg.Wait()
+// listeners are where the API answers; nil where it can't.
+type listeners struct{ socket, metrics net.Listener }
+
+// listen opens the socket, and the loopback port if there is one. Neither is
+// worth ending the agent for.
+func (a *Agent) listen(ctx context.Context) listeners {
+	var ls listeners
 	gid, _ := a.socketGroup()
 	everyone := len(a.cfg.API.ReadUIDs)+len(a.cfg.API.ReadGIDs)+len(a.cfg.API.AdminUIDs) > 0
 	if l, err := api.Listen(a.cfg.Socket, gid, everyone); err != nil {
 		a.trouble.tell("api", err.Error(), "clients can't reach this agent; free "+a.cfg.Socket+" or choose another --socket, and start again")
 	} else {
-		wg.Go(func() {
-			if err := a.server.Serve(ctx, l); err != nil {
-				a.trouble.tell("api", err.Error(), "start the agent again")
-			}
-		})
+		ls.socket = l
 	}
 	if a.cfg.Metrics.Listen == "" {
-		return
+		return ls
 	}
 	addr := strings.Replace(a.cfg.Metrics.Listen, "localhost:", "127.0.0.1:", 1)
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		a.trouble.tell("metrics", err.Error(), "free "+addr+" or choose another metrics.listen, and start again; /metrics is on the socket too")
-		return
+		return ls
 	}
-	wg.Go(func() {
-		if err := a.server.ServeMetrics(ctx, l); err != nil {
-			a.trouble.tell("metrics", err.Error(), "start the agent again")
+	ls.metrics = l
+	return ls
+}
+
+// serve answers until ctx ends, and closes the listeners.
+func (a *Agent) serve(ctx context.Context, ls listeners) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	serve := func(part string, l net.Listener, f func(context.Context, net.Listener) error) {
+		if l == nil {
+			return
 		}
-	})
+		wg.Go(func() {
+			if err := f(ctx, l); err != nil {
+				a.trouble.tell(part, err.Error(), "start the agent again")
+			}
+		})
+	}
+	serve("api", ls.socket, a.server.Serve)
+	serve("metrics", ls.metrics, a.server.ServeMetrics)
 }
 
 // notify tells systemd of a change (sd_notify(3)), when it started us.

@@ -112,11 +112,6 @@ func withConfig(yaml string) option {
 	}
 }
 
-// withArgs adds arguments.
-func withArgs(args ...string) option {
-	return func(a *agent) { a.cmd.Args = append(a.cmd.Args, args...) }
-}
-
 // start starts an agent and waits until it answers. The test's end stops it.
 func start(t *testing.T, opts ...option) *agent {
 	t.Helper()
