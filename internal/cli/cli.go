@@ -43,6 +43,7 @@ func Main(b Build, args []string) int {
 		stop() // a second signal ends the process at once
 	}()
 	e := &env{build: b, out: newPrinter(os.Stdout), stderr: os.Stderr}
+	defer e.out.follow(ctx)()
 	root := newRoot(e)
 	root.SetArgs(args)
 	root.SetOut(os.Stdout)

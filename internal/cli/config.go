@@ -51,12 +51,20 @@ output is a valid configuration file.`,
 				}
 				text = b.String()
 			}
+			if e.json {
+				cfg, err := config.Decode("configuration", []byte(text))
+				if err != nil {
+					return err
+				}
+				return e.out.json(cfg)
+			}
 			e.out.line(strings.TrimSuffix(safeLines(text), "\n"))
 			return nil
 		},
 	}
 	c.Flags().StringVar(&file, "config", "", "file to print the effect of")
 	c.Flags().BoolVar(&running, "running", false, "ask the running agent")
+	jsonFlag(e, c)
 	socketFlag(e, c)
 	return c
 }

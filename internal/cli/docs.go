@@ -189,7 +189,7 @@ func (e *env) printFields() error {
 			rows = append(rows, []string{"  " + f.Name, fields.TypeName(f.Go), f.Source, f.Doc})
 		}
 		for _, line := range table(rows, nil) {
-			e.out.line(fit(line, e.out.width))
+			e.out.line(fit(line, e.out.columns()))
 		}
 	}
 	return nil

@@ -70,8 +70,8 @@ func (p *printer) colourOf(g event.Guarantee) func(string) string {
 // wrapped prints text under a label, broken at words.
 func (p *printer) wrapped(label, text string) {
 	width := 100
-	if p.width > 0 {
-		width = p.width
+	if p.columns() > 0 {
+		width = p.columns()
 	}
 	indent := strings.Repeat(" ", columns(label))
 	line := label

@@ -32,8 +32,8 @@ func (p *printer) eventLine(ev *event.Event) string {
 			where = strings.TrimSpace(where + "  " + place)
 		}
 	}
-	if p.width > 0 {
-		what, note, where = share(what, note, where, p.width-timeWidth-kindWidth-pidWidth-userWidth-4)
+	if p.columns() > 0 {
+		what, note, where = share(what, note, where, p.columns()-timeWidth-kindWidth-pidWidth-userWidth-4)
 	}
 	var b strings.Builder
 	b.WriteString(p.dim(ev.Time.Local().Format("15:04:05.000")))
@@ -225,7 +225,7 @@ func (p *printer) alertBlock(a *event.Alert) string {
 	}
 	lines = append(lines, rule)
 	for i := 1; i < len(lines); i++ {
-		lines[i] = fit(lines[i], p.width-2)
+		lines[i] = fit(lines[i], p.columns()-2)
 		if i == len(lines)-1 {
 			lines[i] = p.dim(lines[i])
 		}

@@ -2,12 +2,16 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"unicode"
 	"unicode/utf8"
 
@@ -19,7 +23,7 @@ import (
 type printer struct {
 	*painter
 	file  *os.File
-	width int // columns; 0: don't cut
+	width atomic.Int32 // columns; 0: don't cut
 
 	mu sync.Mutex
 	w  *bufio.Writer
@@ -27,18 +31,40 @@ type printer struct {
 
 func newPrinter(f *os.File) *printer {
 	p := &printer{painter: newPainter(f), file: f, w: bufio.NewWriterSize(f, 32<<10)}
-	if term.IsTerminal(int(f.Fd())) {
-		p.resize()
-	}
+	p.resize()
 	return p
 }
 
-// resize asks the terminal for its width.
+// resize asks the terminal for its width, if it is one.
 func (p *printer) resize() {
 	if w, _, err := term.GetSize(int(p.file.Fd())); err == nil && w > 20 {
-		p.width = w
+		p.width.Store(int32(w))
 	}
 }
+
+// follow keeps up with changes of the terminal's size, until ctx ends or the
+// returned function is called.
+func (p *printer) follow(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	sizes := make(chan os.Signal, 1)
+	signal.Notify(sizes, syscall.SIGWINCH)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer signal.Stop(sizes)
+		for {
+			select {
+			case <-sizes:
+				p.resize()
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return func() { cancel(); wg.Wait() }
+}
+
+// columns returns the width of the terminal; 0 when lines must not be cut.
+func (p *printer) columns() int { return int(p.width.Load()) }
 
 // line writes one line, or several, and a newline.
 func (p *printer) line(s string) {

@@ -106,8 +106,8 @@ func (d *drawing) draw(pr *event.Process, branch, below string, depth int) {
 		what += " (its start was lost)"
 	}
 	width := 0
-	if d.p.width > 0 {
-		width = max(d.p.width-pidWidth-userWidth-whereWidth-3-columns(branch), 10)
+	if d.p.columns() > 0 {
+		width = max(d.p.columns()-pidWidth-userWidth-whereWidth-3-columns(branch), 10)
 	}
 	d.lines = append(d.lines, pad(strconv.FormatUint(uint64(pr.PID), 10), pidWidth)+" "+d.p.userColour(pr, pad(userOf(pr), userWidth))+" "+
 		d.p.dim(pad(placeOf(pr), whereWidth))+" "+d.p.dim(branch)+strings.TrimRight(fit(what, width), " "))

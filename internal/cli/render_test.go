@@ -14,10 +14,18 @@ import (
 )
 
 // plain is a printer without colours, as wide as given.
-func plain(width int) *printer { return &printer{painter: &painter{}, width: width} }
+func plain(width int) *printer {
+	p := &printer{painter: &painter{}}
+	p.width.Store(int32(width))
+	return p
+}
 
 // coloured is a printer with colours.
-func coloured(width int) *printer { return &printer{painter: &painter{colours: true}, width: width} }
+func coloured(width int) *printer {
+	p := plain(width)
+	p.colours = true
+	return p
+}
 
 const hostile = "\x1b[31mred\x00\x07\xff\u202eevil\u009b2J\r\n"
 

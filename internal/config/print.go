@@ -1,8 +1,11 @@
 package config
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 )
 
@@ -29,6 +32,38 @@ func (c *Config) Print(w io.Writer) error {
 	})
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// MarshalJSON writes the tree under the names of its keys, in their order.
+func (c *Config) MarshalJSON() ([]byte, error) { return marshal(reflect.ValueOf(c).Elem()) }
+
+func marshal(v reflect.Value) ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, f := range fields(v, "") {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		value, err := []byte(nil), error(nil)
+		switch x := f.value.Interface().(type) {
+		case Size, Duration:
+			value, err = json.Marshal(fmt.Sprint(x))
+		default:
+			if f.section() {
+				value, err = marshal(f.value)
+			} else if f.value.Kind() == reflect.Slice && f.value.Len() == 0 {
+				value = []byte("[]")
+			} else {
+				value, err = json.Marshal(x)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(&b, "%q:%s", f.name, value)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
 }
 
 // Reference writes the keys as a Markdown table, for docs/config.md.
