@@ -23,6 +23,7 @@ type Decoder struct {
 	parts parts
 	keep  texts // strings that stay with the process
 	more  texts // strings that only the exec event holds
+	path  texts // the descriptor's path at hand
 	names map[string]string
 }
 
@@ -169,7 +170,7 @@ func unresolved(status uint8) string {
 	return "fault"
 }
 
-// intern returns one string for equal bytes; the kernel has few file systems.
+// intern returns one string for equal bytes; what it remembers is bounded.
 func (d *Decoder) intern(b []byte) string {
 	if s, ok := d.names[string(b)]; ok {
 		return s

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/merlon/merlon/internal/event"
@@ -25,7 +26,8 @@ type execSpans struct {
 	comm, tty, exe, cwd, head span // in keep
 	filename, interp, env     span // in more
 	args                      span // in more, unless all of it is head
-	fds                       [3]span
+	fds                       [3]string
+	sameName                  bool // filename is exe's path, as it mostly is
 }
 
 func (d *Decoder) exec(rec []byte, ev *event.Event) error {
@@ -43,9 +45,13 @@ func (d *Decoder) exec(rec []byte, ev *event.Event) error {
 	at.cwd = d.keep.addPath(c.take(int(r.CwdLen)), processPathStatus(r.CwdStatus))
 	for i := range r.Fds {
 		f := &r.Fds[i]
-		at.fds[i] = d.more.addPath(c.take(int(f.File.PathLen)), processPathStatus(f.File.Status))
+		at.fds[i] = d.fdPath(c.take(int(f.File.PathLen)), processPathStatus(f.File.Status))
 	}
-	at.filename = d.more.add(trimNUL(c.take(int(r.FilenameLen))))
+	filename := trimNUL(c.take(int(r.FilenameLen)))
+	at.sameName = bytes.Equal(filename, d.keep.bytes(at.exe))
+	if !at.sameName {
+		at.filename = d.more.add(filename)
+	}
 	at.interp = d.more.add(trimNUL(c.take(int(r.InterpLen))))
 	at.env = d.more.add(c.take(int(r.EnvLen)))
 	args := c.take(int(r.ArgsLen))
@@ -65,6 +71,14 @@ func (d *Decoder) exec(rec []byte, ev *event.Event) error {
 
 	p := d.execProcess(&r, &at)
 	e := d.execPart(&r, &at, countArgs(args)+countArgs(tail))
+	if at.sameName {
+		e.Filename = p.Exe
+	} else {
+		e.Filename = event.Text(d.more.get(at.filename))
+	}
+	if processExecFlag(r.Flags)&processExecFlagEXEC_SCRIPT != 0 {
+		e.Script, e.Interpreter = e.Filename, event.Text(d.more.get(at.interp))
+	}
 	if split {
 		e.Args = splitArgs(e.Args, d.more.get(at.args))
 	} else {
@@ -104,11 +118,6 @@ func (d *Decoder) execPart(r *processExecRec, at *execSpans, argc int) *event.Ex
 	})
 	e := &out.exec
 	flags := processExecFlag(r.Flags)
-	text := func(s span) event.Text { return event.Text(d.more.get(s)) }
-	e.Filename = text(at.filename)
-	if flags&processExecFlagEXEC_SCRIPT != 0 {
-		e.Script, e.Interpreter = e.Filename, text(at.interp)
-	}
 	e.ArgsBytes = r.ArgsBytes
 	if at.args != (span{}) {
 		e.Args = make([]event.Text, 0, argc)
@@ -122,9 +131,20 @@ func (d *Decoder) execPart(r *processExecRec, at *execSpans, argc int) *event.Ex
 	e.Env = splitEnv(d.more.get(at.env))
 	e.FDs = out.fds[:]
 	for i := range out.fds {
-		fd(&out.fds[i], i, &r.Fds[i], text(at.fds[i]))
+		fd(&out.fds[i], i, &r.Fds[i], event.Text(at.fds[i]))
 	}
 	return e
+}
+
+// fdPath returns the path of a descriptor. Few paths serve most processes
+// (/dev/null, terminals, logs): equal ones share one string.
+func (d *Decoder) fdPath(b []byte, status processPathStatus) string {
+	if len(b) == 0 && status != processPathStatusPATH_OK {
+		return ""
+	}
+	d.path.reset()
+	d.path.addPath(b, status)
+	return d.intern(d.path.buf)
 }
 
 func fd(out *event.FD, num int, r *processFdRec, path event.Text) {

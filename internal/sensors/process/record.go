@@ -87,5 +87,7 @@ func (t *texts) addPath(b []byte, status processPathStatus) span {
 	return span{from, len(t.buf)}
 }
 
+func (t *texts) bytes(s span) []byte { return t.buf[s.from:s.to] }
+
 func (t *texts) seal()             { t.text = string(t.buf) }
 func (t *texts) get(s span) string { return t.text[s.from:s.to] }
