@@ -26,7 +26,8 @@ var matrixPackages = []string{
 var (
 	packagesFlag = flag.String("packages", strings.Join(matrixPackages, ","), "packages to run in the machines, separated by commas")
 	testsFlag    = flag.String("tests", "", "run only the tests in the machines that match this pattern (-test.run)")
-	deadlineFlag = flag.Duration("deadline", 210*time.Second, "of one machine: four rounds of two stay below 15 minutes")
+	deadlineFlag = flag.Duration("deadline", 5*time.Minute, "of one machine")
+	budgetFlag   = flag.Duration("budget", 14*time.Minute, "of the whole matrix")
 	consoleFlag  = flag.Bool("stream", false, "print what the machines send, as it comes")
 )
 
@@ -40,13 +41,14 @@ func TestMatrix(t *testing.T) {
 	}
 	required := requiredKernels(t)
 	slots := make(chan struct{}, machines)
+	end := time.Now().Add(*budgetFlag)
 	binaries := newBinaries(strings.Split(*packagesFlag, ","), t.TempDir())
 	for _, k := range Kernels() {
 		t.Run(k.Name, func(t *testing.T) {
 			t.Parallel()
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			ctx, cancel := testContext(t)
+			ctx, cancel := testContext(t, end)
 			defer cancel()
 			m := prepare(ctx, t, k, binaries, slices.Contains(required, k.Name))
 			runMachine(ctx, t, m)
@@ -66,12 +68,14 @@ func requiredKernels(t *testing.T) []string {
 	return names
 }
 
-// testContext ends a little before `go test` would kill the test.
-func testContext(t *testing.T) (context.Context, context.CancelFunc) {
-	if d, ok := t.Deadline(); ok {
-		return context.WithDeadlineCause(t.Context(), d.Add(-10*time.Second), errors.New("go test's -timeout is near"))
+// testContext ends with the matrix's budget, and a little before `go test`
+// would kill the test.
+func testContext(t *testing.T, end time.Time) (context.Context, context.CancelFunc) {
+	cause := fmt.Errorf("the matrix's budget of %v is spent", *budgetFlag)
+	if d, ok := t.Deadline(); ok && d.Add(-10*time.Second).Before(end) {
+		end, cause = d.Add(-10*time.Second), errors.New("go test's -timeout is near")
 	}
-	return context.WithCancel(t.Context())
+	return context.WithDeadlineCause(t.Context(), end, cause)
 }
 
 // prepare makes the machine of a kernel, or skips: then the reason is that
