@@ -57,6 +57,7 @@ func run(args []string) int {
 		s     = settings{log: os.Stderr}
 		only  = fs.String("only", "", "stages to run, comma-separated: "+strings.Join(names(), ", "))
 		out   = fs.String("json", "build/bench.json", "file for the results as JSON")
+		doc   = fs.String("doc", "", "page whose results are replaced by these")
 		child = fs.String("child", "", "for bench's own use: run this pipeline and print its report")
 	)
 	fs.StringVar(&s.agent, "agent", "build/merlon", "the agent's binary")
@@ -82,7 +83,7 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		return 1
 	}
-	if err := errors.Join(rep.table(os.Stdout), save(rep, *out)); err != nil {
+	if err := errors.Join(rep.table(os.Stdout), save(rep, *out), update(rep, *doc)); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		return 1
 	}
@@ -145,6 +146,25 @@ func save(rep *report, path string) error {
 		return fmt.Errorf("save results: %w", err)
 	}
 	return errors.Join(rep.json(f), f.Close())
+}
+
+// update puts the results into a page of docs/.
+func update(rep *report, path string) error {
+	if path == "" {
+		return nil
+	}
+	page, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("update page: %w", err)
+	}
+	text, err := rep.markdown(string(page))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		return fmt.Errorf("update page: %w", err)
+	}
+	return nil
 }
 
 func thisMachine() machine {

@@ -28,6 +28,9 @@ import (
 // "Per core" is events per second of CPU time of all threads, garbage
 // collection included, less the thread that feeds.
 
+// gcPercent is how the agent sets the garbage collector (internal/app).
+const gcPercent = 50
+
 // pipelineOptions choose what the child does.
 type pipelineOptions struct {
 	Events    int    `json:"events"`
@@ -71,6 +74,7 @@ func pipelineChild(ctx context.Context, o pipelineOptions) error {
 	}
 	conf := config.Default()
 	debug.SetMemoryLimit(int64(conf.Memory.SoftLimit))
+	debug.SetGCPercent(gcPercent)
 	p := &pipeline{o: o, conf: conf, fed: newFed(l, o.Stream)}
 	// ringtest cleans up after a test or benchmark, so this is one; it is
 	// called again for more rounds, which are not needed.

@@ -2,8 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -34,9 +37,9 @@ func (r result) atLeast(limit float64) result {
 
 func number(v float64) string {
 	switch {
-	case v == float64(int64(v)):
-		return fmt.Sprintf("%d", int64(v))
-	case v < 0.1:
+	case v == math.Trunc(v) || math.Abs(v) >= 1000:
+		return fmt.Sprintf("%.0f", v)
+	case math.Abs(v) < 0.1:
 		return fmt.Sprintf("%.3f", v)
 	}
 	return fmt.Sprintf("%.2f", v)
@@ -65,19 +68,8 @@ func (r *report) table(w io.Writer) error {
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "what\tmeasured\ttarget\t\t95% interval\tA/A control\tnote")
-	for _, res := range r.Results {
-		met, interval, control := "", "", ""
-		if res.Met != nil {
-			met = map[bool]string{true: "met", false: "MISSED"}[*res.Met]
-		}
-		if e := res.Detail; e != nil {
-			interval = fmt.Sprintf("%s to %s (n=%d)", number(e.Low), number(e.High), e.N)
-		}
-		if e := res.Control; e != nil {
-			control = fmt.Sprintf("%s (%s to %s)", number(e.Median), number(e.Low), number(e.High))
-		}
-		fmt.Fprintf(tw, "%s\t%s %s\t%s\t%s\t%s\t%s\t%s\n",
-			res.Name, number(res.Value), res.Unit, res.Target, met, interval, control, res.Note)
+	for i := range r.Results {
+		fmt.Fprintln(tw, strings.Join(r.Results[i].row(), "\t"))
 	}
 	if err := tw.Flush(); err != nil {
 		return fmt.Errorf("print results: %w", err)
@@ -86,6 +78,46 @@ func (r *report) table(w io.Writer) error {
 		fmt.Fprintln(w, "NOT MEASURED:", f)
 	}
 	return nil
+}
+
+// row is what a line of a table shows of r.
+func (r *result) row() []string {
+	met, interval, control := "", "", ""
+	if r.Met != nil {
+		met = map[bool]string{true: "met", false: "MISSED"}[*r.Met]
+	}
+	if e := r.Detail; e != nil {
+		interval = fmt.Sprintf("%s to %s (n=%d)", number(e.Low), number(e.High), e.N)
+	}
+	if e := r.Control; e != nil {
+		control = fmt.Sprintf("%s (%s to %s)", number(e.Median), number(e.Low), number(e.High))
+	}
+	return []string{r.Name, number(r.Value) + " " + r.Unit, r.Target, met, interval, control, r.Note}
+}
+
+// The marks in docs/performance.md between which the results stand.
+const (
+	docBegin = "<!-- results: make bench BENCH=\"-doc docs/performance.md\" -->\n"
+	docEnd   = "<!-- end of results -->\n"
+)
+
+// markdown puts the results into a page, in place of the ones there.
+func (r *report) markdown(page string) (string, error) {
+	head, rest, ok := strings.Cut(page, docBegin)
+	_, tail, closed := strings.Cut(rest, docEnd)
+	if !ok || !closed {
+		return "", errors.New("write results: the page has no marks for them")
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, %d × %s, %s; load average before the run %s.\n\n", r.Machine.Kernel, r.Machine.CPUs, r.Machine.CPU, r.Machine.Go, r.Machine.Load)
+	b.WriteString("| what | measured | target | | 95% interval | A/A control | note |\n|---|---|---|---|---|---|---|\n")
+	for i := range r.Results {
+		b.WriteString("| " + strings.Join(r.Results[i].row(), " | ") + " |\n")
+	}
+	for _, f := range r.Failed {
+		b.WriteString("\nNot measured: " + f + "\n")
+	}
+	return head + docBegin + b.String() + docEnd + tail, nil
 }
 
 func (r *report) json(w io.Writer) error {
