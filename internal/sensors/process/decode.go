@@ -21,9 +21,10 @@ const keepArgs = 4096
 type Decoder struct {
 	clock clock
 	parts parts
-	keep  texts // strings that stay with the process
-	more  texts // strings that only the exec event holds
-	path  texts // the descriptor's path at hand
+	keep  texts      // strings that stay with the process
+	more  texts      // strings that only the exec event holds
+	path  texts      // the descriptor's path at hand
+	execs []execPart // allocated, not used yet
 	names map[string]string
 }
 

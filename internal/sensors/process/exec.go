@@ -70,7 +70,7 @@ func (d *Decoder) exec(rec []byte, ev *event.Event) error {
 	d.more.seal()
 
 	p := d.execProcess(&r, &at)
-	e := d.execPart(&r, &at, countArgs(args)+countArgs(tail))
+	e := d.newExec(&r, &at, countArgs(args)+countArgs(tail))
 	if at.sameName {
 		e.Filename = p.Exe
 	} else {
@@ -110,12 +110,20 @@ func (d *Decoder) execProcess(r *processExecRec, at *execSpans) *event.Process {
 	return p
 }
 
-func (d *Decoder) execPart(r *processExecRec, at *execSpans, argc int) *event.Exec {
-	out := new(struct {
-		exec   event.Exec
-		before event.Creds
-		fds    [3]event.FD
-	})
+// execPart is what an exec event holds beyond its process. Events are
+// short-lived, so their parts are allocated several at a time.
+type execPart struct {
+	exec   event.Exec
+	before event.Creds
+	fds    [3]event.FD
+}
+
+func (d *Decoder) newExec(r *processExecRec, at *execSpans, argc int) *event.Exec {
+	if len(d.execs) == 0 {
+		d.execs = make([]execPart, 16)
+	}
+	out := &d.execs[0]
+	d.execs = d.execs[1:]
 	e := &out.exec
 	flags := processExecFlag(r.Flags)
 	e.ArgsBytes = r.ArgsBytes
