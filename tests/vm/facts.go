@@ -2,6 +2,7 @@ package vm
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -56,6 +57,24 @@ func parseFact(line string) (Fact, error) {
 		return f, nil
 	}
 	return Fact{}, fmt.Errorf("read fact %q: neither a feature with a name nor insns with a program", text)
+}
+
+// parseCheck reads what `merlon check --json` printed: the features.
+func parseCheck(output []string) ([]Fact, error) {
+	var check struct {
+		Features []event.Feature `json:"features"`
+	}
+	if err := json.Unmarshal([]byte(strings.Join(output, "\n")), &check); err != nil {
+		return nil, fmt.Errorf("read merlon check: %w", err)
+	}
+	if len(check.Features) == 0 {
+		return nil, errors.New("read merlon check: no features")
+	}
+	var facts []Fact
+	for _, f := range check.Features {
+		facts = append(facts, Fact{Type: FactFeature, Name: f.Name, Group: f.Group, Tier: f.Tier, Guarantee: f.Guarantee, Why: f.Why})
+	}
+	return facts, nil
 }
 
 // Facts is what the tests learnt about one kernel, in its file of the results

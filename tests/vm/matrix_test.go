@@ -16,8 +16,12 @@ import (
 	"github.com/merlon/merlon/tests/vm/plan"
 )
 
+// agentPackage stands for `merlon check`, which proves each feature.
+const agentPackage = "cmd/merlon"
+
 // matrixPackages is the literal list of what the matrix runs.
 var matrixPackages = []string{
+	agentPackage,
 	"internal/kernel",
 	"internal/ring",
 	"internal/sensors/process",
@@ -115,7 +119,13 @@ func runMachine(ctx context.Context, t *testing.T, m *Machine) {
 		t.Error(p)
 	}
 	for _, p := range r.Packages {
-		t.Run(p.Name, func(t *testing.T) { reportPackage(t, p) })
+		t.Run(p.Name, func(t *testing.T) {
+			if p.Name == agentPackage {
+				reportCheck(t, &r, p)
+			} else {
+				reportPackage(t, p)
+			}
+		})
 	}
 	reportBudget(t, &r)
 	if err != nil {
@@ -127,6 +137,16 @@ func runMachine(ctx context.Context, t *testing.T, m *Machine) {
 	if err := SaveFacts(m.Kernel, &r); err != nil {
 		t.Error(err)
 	}
+}
+
+// reportCheck takes what `merlon check --json` said of the kernel.
+func reportCheck(t *testing.T, r *Results, p *Package) {
+	t.Logf("%.1f s", p.Seconds)
+	facts, err := parseCheck(p.Output)
+	if err != nil || p.Exit != 0 || !p.Ended {
+		t.Errorf("ended %v, exit status %d %s: %v\n%s", p.Ended, p.Exit, p.Text, err, strings.Join(p.Output, "\n"))
+	}
+	r.addFacts(p.Name, facts...)
 }
 
 func reportPackage(t *testing.T, p *Package) {
@@ -201,21 +221,28 @@ func (b *binaries) machine(ctx context.Context, k Kernel, image *Image) (*Machin
 		return nil, err
 	}
 	m := &Machine{Kernel: k, Image: image, Init: files[initPackage], Tree: Tree{}}
+	// A package that hangs is told before the machine is stopped.
+	limit := *deadlineFlag * 3 / 4
 	for _, pkg := range b.packages {
+		job := plan.Job{Name: pkg, Timeout: limit + 5*time.Second}
+		if pkg == agentPackage {
+			m.Tree.AddHost("usr/bin/merlon", files[pkg], 0o755)
+			job.Path, job.Dir, job.Args = "/usr/bin/merlon", "/", []string{"check", "--json"}
+			m.Jobs = append(m.Jobs, job)
+			continue
+		}
 		dir := path.Join("src", pkg)
 		binary := path.Join(dir, path.Base(pkg)+".test")
 		m.Tree.AddHost(binary, files[pkg], 0o755)
 		if err := builder.AddTestdata(m.Tree, pkg, dir); err != nil {
 			return nil, err
 		}
-		limit := *deadlineFlag * 3 / 4 // a package that hangs is told before the machine is stopped
-		args := []string{"-test.v=test2json", "-test.timeout=" + limit.String()}
+		job.Path, job.Dir = "/"+binary, "/"+dir
+		job.Args = []string{"-test.v=test2json", "-test.timeout=" + limit.String()}
 		if *testsFlag != "" {
-			args = append(args, "-test.run="+*testsFlag)
+			job.Args = append(job.Args, "-test.run="+*testsFlag)
 		}
-		m.Jobs = append(m.Jobs, plan.Job{
-			Name: pkg, Path: "/" + binary, Dir: "/" + dir, Args: args, Timeout: limit + 5*time.Second,
-		})
+		m.Jobs = append(m.Jobs, job)
 	}
 	return m, nil
 }
@@ -232,7 +259,11 @@ func (b *binaries) build(ctx context.Context, builder *Builder) (map[string]stri
 	}
 	files := map[string]string{initPackage: file}
 	for _, pkg := range b.packages {
-		if files[pkg], err = builder.Test(ctx, pkg); err != nil {
+		build := builder.Test
+		if pkg == agentPackage {
+			build = builder.Command
+		}
+		if files[pkg], err = build(ctx, pkg); err != nil {
 			return nil, err
 		}
 	}

@@ -112,10 +112,14 @@ func (r *Results) fact(s string) {
 		r.Problems = append(r.Problems, r.now.Name+": "+err.Error())
 		return
 	}
+	r.addFacts(r.now.Name, f)
+}
+
+func (r *Results) addFacts(pkg string, facts ...Fact) {
 	if r.Facts == nil {
 		r.Facts = map[string][]Fact{}
 	}
-	r.Facts[r.now.Name] = append(r.Facts[r.now.Name], f)
+	r.Facts[pkg] = append(r.Facts[pkg], facts...)
 }
 
 func (r *Results) event(e plan.Event) {
