@@ -80,7 +80,7 @@ fuzz: ## every fuzz target for a short time (FUZZTIME=10s each)
 	done
 
 .PHONY: bench
-bench: build ## the numbers of docs/performance.md, short form (BENCH="-only exec")
+bench: build ## the numbers of docs/performance.md, short form (BENCH="-only overhead,idle")
 	$(GO) build -o build/bench ./tests/bench
 	$(SUDO) ./build/bench $(BENCH)
 
@@ -98,12 +98,10 @@ bpf: ## rebuild the committed BPF objects: needs clang-19
 .PHONY: check-bpf
 check-bpf: ## rebuild the BPF objects in a copy of the tree: they must equal the committed ones
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
-	git ls-files -co --exclude-standard | while read -r f; do [ ! -e "$$f" ] || echo "$$f"; done | \
-	  tar -cf - -T - | tar -xf - -C "$$dir" && \
+	tar --exclude=./.git --exclude=./build -cf - . | tar -xf - -C "$$dir" && \
 	find "$$dir" -name '*_bpfel.o' -delete && \
 	(cd "$$dir" && $(GO) generate -run bpf2go ./...) && \
-	bad=0 && for f in $$(git ls-files -co --exclude-standard | grep -e '_bpfel\.o$$' -e '_bpfel\.go$$') \
-	    $$(cd "$$dir" && find . -name '*_bpfel.o' | sed 's,^\./,,'); do \
+	bad=0 && for f in $$( (find . -name '*_bpfel*.o' -o -name '*_bpfel*.go'; cd "$$dir" && find . -name '*_bpfel*.o') | sort -u); do \
 	  cmp -s "$$f" "$$dir/$$f" || { echo "$$f: differs from what $$($(CLANG) --version | head -n1) builds; run: make bpf"; bad=1; }; \
 	done && [ $$bad = 0 ] && echo "check-bpf: $$(cd "$$dir" && find . -name '*_bpfel.o' | wc -l) objects equal the rebuilt ones"
 
