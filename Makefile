@@ -99,11 +99,11 @@ bpf: ## rebuild the committed BPF objects: needs clang-19
 check-bpf: ## rebuild the BPF objects in a copy of the tree: they must equal the committed ones
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
 	tar --exclude=./.git --exclude=./build -cf - . | tar -xf - -C "$$dir" && \
-	find "$$dir" -name '*_bpfel.o' -delete && \
+	find "$$dir" -name '*_bpfel*.o' -delete && \
 	(cd "$$dir" && $(GO) generate -run bpf2go ./...) && \
 	bad=0 && for f in $$( (find . -name '*_bpfel*.o' -o -name '*_bpfel*.go'; cd "$$dir" && find . -name '*_bpfel*.o') | sort -u); do \
 	  cmp -s "$$f" "$$dir/$$f" || { echo "$$f: differs from what $$($(CLANG) --version | head -n1) builds; run: make bpf"; bad=1; }; \
-	done && [ $$bad = 0 ] && echo "check-bpf: $$(cd "$$dir" && find . -name '*_bpfel.o' | wc -l) objects equal the rebuilt ones"
+	done && [ $$bad = 0 ] && echo "check-bpf: $$(cd "$$dir" && find . -name '*_bpfel*.o' | wc -l) objects equal the rebuilt ones"
 
 .PHONY: docs
 docs: build ## the generated pages of docs/
