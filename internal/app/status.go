@@ -26,7 +26,7 @@ import (
 // little garbage, so collecting more often costs little.
 func limitMemory(soft int64) {
 	debug.SetMemoryLimit(soft)
-	debug.SetGCPercent(50)
+	debug.SetGCPercent(200)
 }
 
 // view is the agent as the API sees it.

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -32,12 +33,14 @@ func (k *Kernel) Counts() (map[uint16]Count, error) {
 	loss := reasons("LOSS_", map[string]uint32{"LOSS_RING_FULL": uint32(sharedLossReasonLOSS_RING_FULL), "LOSS_SCRATCH": uint32(sharedLossReasonLOSS_SCRATCH)})
 	fault := reasons("FAULT_", map[string]uint32{"FAULT_KERNEL_READ": uint32(sharedFaultReasonFAULT_KERNEL_READ),
 		"FAULT_USER_READ": uint32(sharedFaultReasonFAULT_USER_READ), "FAULT_MAP_UPDATE": uint32(sharedFaultReasonFAULT_MAP_UPDATE)})
+	kinds, values, err := lookupCounts(m)
+	if err != nil {
+		return nil, k.explain("read counts", err)
+	}
 	counts := map[uint16]Count{}
-	for kind := range m.MaxEntries() {
-		var perCPU []sharedEventCount
-		if err := m.Lookup(kind, &perCPU); err != nil {
-			return nil, k.explain("read counts", err)
-		}
+	for i, kind := range kinds {
+		each := len(values) / len(kinds)
+		perCPU := values[i*each : (i+1)*each]
 		sum := sharedEventCount{}
 		for _, c := range perCPU {
 			sum.Produced += c.Produced
@@ -53,6 +56,32 @@ func (k *Kernel) Counts() (map[uint16]Count, error) {
 		}
 	}
 	return counts, nil
+}
+
+// lookupCounts reads the whole table: the kinds, and the values of all CPUs of
+// each in turn. One system call where the kernel reads per-CPU arrays in
+// batches (Linux 5.13, f008d732ab18), else one per kind.
+func lookupCounts(m *ebpf.Map) (kinds []uint32, values []sharedEventCount, err error) {
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return nil, nil, err
+	}
+	n := int(m.MaxEntries())
+	kinds, values = make([]uint32, n), make([]sharedEventCount, n*cpus)
+	var cursor ebpf.MapBatchCursor
+	got, err := m.BatchLookup(&cursor, kinds, values, nil)
+	if got == n && (err == nil || errors.Is(err, ebpf.ErrKeyNotExist)) {
+		return kinds, values, nil
+	}
+	for i := range kinds {
+		kinds[i] = uint32(i)
+		one := values[i*cpus : (i+1)*cpus]
+		if err := m.Lookup(kinds[i], &one); err != nil {
+			return nil, nil, err
+		}
+		copy(values[i*cpus:], one)
+	}
+	return kinds, values, nil
 }
 
 // reasons turns the enumerators' names into the words people read.

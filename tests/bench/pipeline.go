@@ -29,7 +29,7 @@ import (
 // collection included, less the thread that feeds.
 
 // gcPercent is how the agent sets the garbage collector (internal/app).
-const gcPercent = 50
+const gcPercent = 200
 
 // pipelineOptions choose what the child does.
 type pipelineOptions struct {
