@@ -16,6 +16,7 @@ Each cell is what attached and passed its canary on that kernel, never what a ve
 
 **prevent**: the act has no effect. **react**: its actor is stopped, or its effect cut, just after.
 **observe**: it is only reported. **–**: nothing on this kernel does it.
+Outside of the group *processes* the rows say what the kernel lets Merlon do; README.md says what of it Merlon does yet.
 `
 
 // Render is the page: one column for each kernel of the matrix that has facts,
@@ -170,12 +171,12 @@ func (p *page) insns() {
 	}
 	slices.Sort(programs)
 	fmt.Fprintf(&p.b, "\n## Verified instructions\n\nHow many instructions the verifier walked to accept a program. "+
-		"The kernel's limit is %d; a test fails above %d.\nKernels before 5.16 do not tell.\n\n", vm.VerifierLimit, vm.VerifierBudget)
+		"The kernel's limit is %d; a test fails above %d.\n–: the program is not used on that kernel, or the kernel (before 5.16) does not tell.\n\n", vm.VerifierLimit, vm.VerifierBudget)
 	p.header("program")
 	for _, n := range programs {
 		cells := []string{"`" + n + "`"}
 		for _, c := range p.columns {
-			if count, ok := c.insns[n]; ok {
+			if count := c.insns[n]; count > 0 {
 				cells = append(cells, fmt.Sprint(count))
 			} else {
 				cells = append(cells, "–")

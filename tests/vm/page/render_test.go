@@ -29,6 +29,7 @@ func TestRender(t *testing.T) {
 			"internal/kernel": {
 				{Type: vm.FactFeature, Group: "enforcement", Name: "deny exec", Tier: "LSM", Guarantee: event.Prevent},
 				{Type: vm.FactInsns, Program: "exec", Count: 1},
+				{Type: vm.FactInsns, Program: "fork"},
 			},
 			"internal/sensors/process": {{Type: vm.FactInsns, Program: "exec", Count: 27000}, {Type: vm.FactInsns, Program: "exit", Count: 900}},
 		}},
