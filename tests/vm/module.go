@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -64,6 +65,9 @@ func copyModule(ctx context.Context, from, to string) error {
 			return err
 		}
 		return os.WriteFile(to, b, 0o644)
+	}
+	if _, err := exec.LookPath("xz"); err != nil {
+		return errors.New("no xz on this machine: install it with: sudo apt-get install --no-install-recommends xz-utils")
 	}
 	out, err := os.Create(to)
 	if err != nil {

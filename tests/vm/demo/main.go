@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"time"
 
 	"golang.org/x/term"
@@ -23,7 +24,11 @@ import (
 )
 
 func main() {
-	kernel := flag.String("kernel", "amd64-6.12", "the kernel to boot, of the matrix in tests/vm")
+	own := "amd64-6.12"
+	if runtime.GOARCH == "arm64" {
+		own = "arm64-6.12"
+	}
+	kernel := flag.String("kernel", own, "the kernel to boot, of the matrix in tests/vm")
 	limit := flag.Duration("limit", 5*time.Minute, "longest time for the machine")
 	verbose := flag.Bool("v", false, "print everything that the machine sends")
 	flag.Parse()
