@@ -143,7 +143,8 @@ static __always_inline bool file_read(struct file_rec *r, struct file *f)
 	r->nlink = BPF_CORE_READ(inode, i_nlink);
 	r->mode = BPF_CORE_READ(inode, i_mode);
 	r->flags = 0;
-	bpf_probe_read_kernel_str(r->fs, sizeof(r->fs), BPF_CORE_READ(sb, s_type, name));
+	if (bpf_probe_read_kernel_str(r->fs, sizeof(r->fs), BPF_CORE_READ(sb, s_type, name)) < 0)
+		return false;
 
 	root = BPF_CORE_READ(d, d_parent) == d;
 	hashed = BPF_CORE_READ(d, d_hash.pprev);

@@ -181,6 +181,15 @@ func sharedSpec() (*ebpf.CollectionSpec, error) {
 // Environment tells what this machine is and allows.
 func (k *Kernel) Environment() Environment { return k.env }
 
+// BTF returns the running kernel's types: from the configured file, else from
+// the kernel.
+func (k *Kernel) BTF() (*btf.Spec, error) {
+	if k.btf != nil {
+		return k.btf, nil
+	}
+	return k.cache.Kernel()
+}
+
 // Map returns a shared map, nil when there is none of that name. It belongs to
 // the Kernel: the caller must not close it.
 func (k *Kernel) Map(name string) *ebpf.Map { return k.shared[name] }

@@ -30,7 +30,7 @@ const (
 	maxKinds = 64 // KIND_MAX in bpf/lib/event.h
 
 	defaultQueue = 8 << 20
-	slabSize     = 256 << 10 // a record has at most 32 KiB, a BPF per-CPU value's limit
+	slabSize     = 256 << 10 // the largest record, an exec with 24 KiB of arguments and long paths, has 56 KiB
 	minSlabs     = 4
 
 	// pollEvery is the pause between two looks at the rings. It is longer than

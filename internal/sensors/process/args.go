@@ -15,12 +15,14 @@ const maxPending = 32
 // record that they belong to.
 type parts struct {
 	byKey map[event.Key]*argParts
+	begun uint64
 }
 
 type argParts struct {
 	bytes []byte
 	next  uint32 // number of the part to come
 	gap   bool
+	begun uint64 // orders the vectors by age
 }
 
 func (p *parts) add(rec []byte) error {
@@ -36,9 +38,10 @@ func (p *parts) add(rec []byte) error {
 	a := p.byKey[key]
 	if a == nil || r.Part == 1 {
 		if a == nil && len(p.byKey) >= maxPending {
-			clear(p.byKey) // their exec records were lost
+			p.forgetOldest() // its exec record was lost
 		}
-		a = &argParts{next: 1}
+		p.begun++
+		a = &argParts{next: 1, begun: p.begun}
 		p.byKey[key] = a
 	}
 	if r.Part != a.next {
@@ -65,6 +68,17 @@ func (p *parts) forget(key event.Key) {
 	if len(p.byKey) > 0 {
 		delete(p.byKey, key)
 	}
+}
+
+func (p *parts) forgetOldest() {
+	var oldest event.Key
+	begun := p.begun + 1
+	for key, a := range p.byKey {
+		if a.begun < begun {
+			oldest, begun = key, a.begun
+		}
+	}
+	delete(p.byKey, oldest)
 }
 
 // splitArgs cuts a NUL-separated vector into its strings. A last string

@@ -26,6 +26,7 @@ type Decoder struct {
 	path  texts      // the descriptor's path at hand
 	execs []execPart // allocated, not used yet
 	names map[string]string
+	guard guard
 }
 
 // NewDecoder returns a Decoder.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -44,50 +43,51 @@ var v1Controllers = []string{"pids", "memory", "cpu", "cpuset", "devices"}
 
 // knobs sets which v1 hierarchy the programs follow besides v2.
 func (s *Sensor) knobs() map[string]any {
-	ssid, _ := v1Hierarchy()
+	ssid, err := v1Hierarchy(s.k)
+	if err != nil {
+		s.log.Warn("containers on cgroup v1 stay unknown", "err", err)
+	}
 	return map[string]any{processVarCgroupSsid: ssid}
 }
 
 // v1Hierarchy returns the subsystem index (enum cgroup_subsys_id of the running
-// kernel) of the first of v1Controllers on a v1 hierarchy, and that hierarchy's
-// number; -1 when all are on v2. Source: /proc/cgroups, cgroups(7).
-func v1Hierarchy() (ssid int32, hierarchy uint32) {
+// kernel) of the first of v1Controllers on a v1 hierarchy; -1 when all are on
+// v2. Source: /proc/cgroups, cgroups(7).
+func v1Hierarchy(k *kernel.Kernel) (ssid int32, err error) {
 	b, err := os.ReadFile("/proc/cgroups")
 	if err != nil {
-		return -1, 0
+		return -1, nil // a kernel without control groups
 	}
-	numbers := make(map[string]uint64)
+	v1 := make(map[string]bool)
 	for line := range strings.Lines(string(b)) {
 		f := strings.Fields(line)
 		if len(f) >= 2 && !strings.HasPrefix(line, "#") {
-			numbers[f[0]], _ = strconv.ParseUint(f[1], 10, 32)
+			v1[f[0]] = f[1] != "0"
 		}
 	}
 	for _, name := range v1Controllers {
-		if n := numbers[name]; n != 0 {
-			if ssid, err := subsysID(name); err == nil {
-				return ssid, uint32(n)
-			}
+		if v1[name] {
+			return subsysID(k, name)
 		}
 	}
-	return -1, 0
+	return -1, nil
 }
 
-func subsysID(controller string) (int32, error) {
-	spec, err := btf.LoadKernelSpec()
+func subsysID(k *kernel.Kernel, controller string) (int32, error) {
+	spec, err := k.BTF()
 	if err != nil {
-		return 0, err
+		return -1, fmt.Errorf("find cgroup controller %s: %w", controller, err)
 	}
 	var enum *btf.Enum
 	if err := spec.TypeByName("cgroup_subsys_id", &enum); err != nil {
-		return 0, err
+		return -1, fmt.Errorf("find cgroup controller %s: %w", controller, err)
 	}
 	for _, v := range enum.Values {
 		if v.Name == controller+"_cgrp_id" {
 			return int32(v.Value), nil
 		}
 	}
-	return 0, fmt.Errorf("find cgroup controller %s in the kernel's BTF", controller)
+	return -1, fmt.Errorf("find cgroup controller %s: not in the kernel's BTF", controller)
 }
 
 // Probe implements contract.Sensor: every hook is attached, sees the same
@@ -118,9 +118,10 @@ func (s *Sensor) Probe(ctx context.Context) []event.Feature {
 }
 
 func (s *Sensor) features() []kernel.FeatureSpec {
+	knobs := s.knobs()
 	one := func(name string, essential bool, tier, prog string, canary func(context.Context, *kernel.Probe) error) kernel.FeatureSpec {
 		return kernel.FeatureSpec{Name: name, Group: "processes", Essential: essential, Hooks: []kernel.Hook{
-			{Tier: tier, Programs: []string{prog}, Knobs: s.knobs(), Guarantee: event.Observe, Canary: canary}}}
+			{Tier: tier, Programs: []string{prog}, Knobs: knobs, Guarantee: event.Observe, Canary: canary}}}
 	}
 	return []kernel.FeatureSpec{
 		one(FeatureExec, true, "raw tracepoint sched_process_exec", processProgProcExec, canaryExec),
@@ -128,17 +129,17 @@ func (s *Sensor) features() []kernel.FeatureSpec {
 		one(FeatureExit, true, "raw tracepoint sched_process_exit", processProgProcExit, canaryExit),
 		{Name: FeatureBefore, Group: "processes", Hooks: []kernel.Hook{
 			{Tier: "raw tracepoint sched_prepare_exec", Guarantee: event.Observe, Canary: canaryBefore,
-				Programs: []string{processProgProcExec, processProgProcPrepare}, Knobs: s.knobs()},
+				Programs: []string{processProgProcExec, processProgProcPrepare}, Knobs: knobs},
 			{Tier: "kprobe security_bprm_committing_creds", Guarantee: event.Observe, Canary: canaryBefore,
-				Programs: []string{processProgProcExec, processProgProcPrepareKp}, Knobs: s.knobs()},
+				Programs: []string{processProgProcExec, processProgProcPrepareKp}, Knobs: knobs},
 		}},
 		{Name: FeatureCgroup, Group: "processes", Hooks: []kernel.Hook{
 			{Tier: "raw tracepoints cgroup_mkdir, _rmdir, _rename", Guarantee: event.Observe,
 				Programs: []string{processProgProcCgMkdir, processProgProcCgRmdir, processProgProcCgRename},
-				Knobs:    s.knobs()},
+				Knobs:    knobs},
 		}},
 		{Name: FeatureSeed, Group: "processes", Essential: true, Hooks: []kernel.Hook{
-			{Tier: "task iterator", Programs: []string{processProgProcSeed}, Knobs: s.knobs(),
+			{Tier: "task iterator", Programs: []string{processProgProcSeed}, Knobs: knobs,
 				Guarantee: event.Observe, Canary: canarySeed},
 			{Tier: "/proc", Guarantee: event.Observe, Canary: func(ctx context.Context, _ *kernel.Probe) error {
 				return findSelf(func(emit func(*event.Event)) error { return seedProc(ctx, NewDecoder(), nil, emit) })

@@ -190,7 +190,7 @@ int proc_seed(struct bpf_iter__task *ctx)
 	size = *(volatile __u32 *)&s->text.off;
 	if (size > TEXT_MAX)
 		size = TEXT_MAX;
-	event_produced(KIND_TASK);
+	/* what doesn't fit the buffer of this read is asked for again, by the kernel */
 	bpf_seq_write(seq, e, size);
 	scratch_put(s);
 	return 0;

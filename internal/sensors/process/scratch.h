@@ -5,6 +5,11 @@
 
 #include "record.h"
 
+/*
+ * busy needs no atomic exchange (which Linux 5.10 lacks): raw tracepoints run
+ * with preemption off, so on one CPU only an interrupt could come between, and
+ * none of our programs with scratch run in one.
+ */
 /* One record being built in text.buf: the fixed part, then what varies. */
 struct scratch {
 	__u32 busy;
@@ -72,7 +77,7 @@ __noinline int append_path(__u32 slot, __u64 at, __u64 root)
 		return PATH_FAULT;
 	status = path_walk(&s->text, (void *)at, (void *)root);
 	if (status == PATH_FAULT)
-		event_fault(KIND_EXEC, FAULT_KERNEL_READ);
+		event_fault(slot == seed_slot ? KIND_TASK : KIND_EXEC, FAULT_KERNEL_READ);
 	return status;
 }
 
@@ -98,8 +103,10 @@ static __always_inline bool read_file(struct scratch *s, __u32 slot, struct file
 {
 	__u32 start = s->text.off;
 
-	if (!file_read(r, f))
+	if (!file_read(r, f)) {
+		event_fault(slot == seed_slot ? KIND_TASK : KIND_EXEC, FAULT_KERNEL_READ);
 		return false;
+	}
 	switch (r->mode & S_IFMT) {
 	case S_IFSOCK:
 		return true;

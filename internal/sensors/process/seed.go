@@ -66,7 +66,7 @@ func seedIterator(ctx context.Context, unit *kernel.Unit, d *Decoder, emit func(
 		}
 		ev.Reset()
 		d.seed(&r, text, &ev)
-		ev.Process.Args = cmdline(r.Task.Pid)
+		ev.Process.Args, _ = guarded(&d.guard, func() []event.Text { return cmdline(r.Task.Pid) })
 		emit(&ev)
 	}
 	return ctx.Err()
@@ -133,7 +133,7 @@ func seedProc(ctx context.Context, d *Decoder, seen map[uint32]bool, emit func(*
 		if err != nil || ctx.Err() != nil || seen[uint32(pid)] {
 			continue
 		}
-		if p := procProcess(uint32(pid)); p != nil {
+		if p, _ := guarded(&d.guard, func() *event.Process { return procProcess(uint32(pid)) }); p != nil {
 			starts[p.PID] = p.Start
 			procs = append(procs, p)
 		}
