@@ -46,7 +46,7 @@ type Agent struct {
 	lock      io.Closer // nil when the state directory can't be used
 	kernel    *kernel.Kernel
 	sensors   []contract.Sensor
-	features  []event.Feature
+	proven    proven
 	enrichers *catalog.Enrichers
 	detectors []contract.Detector
 	reader    *ring.Reader
@@ -72,7 +72,7 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // Features returns what this kernel can do, as found at the start.
-func (a *Agent) Features() []event.Feature { return a.features }
+func (a *Agent) Features() []event.Feature { return a.proven.list() }
 
 // Hub returns the streams of events and alerts.
 func (a *Agent) Hub() *api.Hub { return a.hub }
@@ -115,7 +115,7 @@ func (a *Agent) start(ctx context.Context) error {
 	a.detectors = catalog.NewDetectors()
 	a.engine = engine.New(engine.Options{
 		Sensors: a.sensors, Enrichers: a.enrichers.List, Detectors: a.detectors,
-		Sinks: []contract.Sink{a.hub, a.tally}, Findings: a.alerts.Add,
+		Sinks: []contract.Sink{a.hub, a.tally}, Findings: a.finding,
 		Counts: a.counts, Queue: a.reader.Stats, Log: a.log,
 	})
 	a.server, err = api.New(api.Options{Agent: (*view)(a), Hub: a.hub, Access: a.access(), Level: a.o.Level, Log: a.log})
@@ -137,17 +137,17 @@ func (a *Agent) takeLock() (unusable, err error) {
 	return nil, nil
 }
 
-// attach probes the sensors and attaches what passed.
+// attach probes the sensors one after the other, and attaches what passed at
+// once: nothing that happens meanwhile waits for the other proofs.
 func (a *Agent) attach(ctx context.Context) error {
 	a.sensors = catalog.NewSensors(a.kernel, a.log)
-	for _, s := range a.sensors {
-		a.features = append(a.features, s.Probe(ctx)...)
+	if a.Environment().PIDNS { // our pid in the events is not the one we know: canaries come first
+		a.proven.add(a.kernel.Mechanisms(ctx))
 	}
-	// Before anything is attached for good, so that nobody sees the canaries.
-	a.features = append(a.features, a.kernel.Mechanisms(ctx)...)
 	attached := 0
 	var last error
 	for _, s := range a.sensors {
+		a.proven.add(s.Probe(ctx))
 		if err := s.Attach(ctx, s.Info().Kinds); err != nil {
 			last = err
 			e := kernel.Explain("attach "+s.Info().Name, err, a.kernel.Environment())
@@ -225,9 +225,7 @@ func (a *Agent) run(ctx context.Context) error {
 		return err
 	})
 	notify("READY=1")
-	if a.o.Ready != nil {
-		a.o.Ready(a)
-	}
+	a.prove(vital)
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("run agent: %w", err)
 	}

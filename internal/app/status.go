@@ -68,7 +68,7 @@ func (v *view) Status(ctx context.Context, cost time.Duration) (*api.Status, err
 		Kernel: env.Release, Arch: env.Arch, Memory: memory(), CPU: cpuSeconds(),
 		Queue:   api.Queue{Depth: books.Queue.QueueDepth, Limit: books.Queue.QueueLimit},
 		Clients: a.hub.Clients(), Alerts: a.tally.alerts(),
-		Programs: programs, CostOver: over.Seconds(), Features: a.features, Degraded: a.degraded(),
+		Programs: programs, CostOver: over.Seconds(), Features: a.Features(), Degraded: a.degraded(),
 		Losses: a.hub.Lost(), Faults: []api.FaultCount{}, Hooks: []string{},
 	}
 	st.Events = a.tally.events(&books)

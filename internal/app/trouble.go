@@ -85,7 +85,7 @@ func (a *Agent) degraded() []api.Degraded {
 			a.trouble.tell("detector "+d.Name, "switched off after it crashed repeatedly", "report it with the agent's log")
 		}
 	}
-	for _, f := range a.features {
+	for _, f := range a.Features() {
 		if f.Essential && f.Guarantee == event.Absent {
 			a.trouble.tell("feature "+f.Name, f.Why, f.Cure)
 		}
