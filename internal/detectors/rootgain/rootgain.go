@@ -7,13 +7,15 @@
 // or saved uid of root, CAP_SETUID): sudo, su, sshd and all daemons do the one
 // or the other. The detector compares the credentials an event shows with
 // those the process tree knew before: at exec, at fork (a child copies its
-// creator's), and in a resync. Root in a user namespace of its own is not
+// creator's), and in a resync, which tells what runs after events were lost.
+// Root in a user namespace of its own is not
 // root: there the uid seen from the host stays what it was, and capabilities
 // count for nothing.
 //
 // Known false alarms: when events were lost, the exec of sudo may be among
 // them; a finding within ten seconds of a loss, or from a resync, says so and
-// is medium. Not found: a gain before the process was known, and one that is
+// is medium. A process may also become root by itself in a user namespace that
+// an administrator gave the host's own root (an identity mapping). Not found: a gain before the process was known, and one that is
 // given up again before the next event of the process.
 package rootgain
 
@@ -105,7 +107,11 @@ func (g gain) what() bool { return g.root || g.caps != 0 }
 // step looks for a gain in what ev tells.
 func step(ev *event.Event, p, was *event.Process) gain {
 	if ev.Exec == nil {
-		return compare(&was.Creds, &p.Creds, userNS(p), userNS(was))
+		g := compare(&was.Creds, &p.Creds, userNS(p), userNS(was))
+		if ev.Kind == event.KindTask && p.Exe != was.Exe && p.File.Setuid() && p.File.UID == 0 {
+			return gain{} // it ran that setuid file, unseen
+		}
+		return g
 	}
 	before := &was.Creds
 	if b := ev.Exec.Before; b != nil {
@@ -128,7 +134,7 @@ func step(ev *event.Event, p, was *event.Process) gain {
 // compare tells what after has that before had no way to get.
 func compare(before, after *event.Creds, hostAfter, hostBefore bool) gain {
 	g := gain{before: before, after: after}
-	if mayBeRoot(before) {
+	if mayBeRoot(before, hostBefore) {
 		return g
 	}
 	g.root = after.EUID == 0
@@ -139,9 +145,11 @@ func compare(before, after *event.Creds, hostAfter, hostBefore bool) gain {
 }
 
 // mayBeRoot reports whether the credentials allow a process to become root by
-// itself (setuid(2), credentials(7)).
-func mayBeRoot(c *event.Creds) bool {
-	return c.UID == 0 || c.EUID == 0 || c.SUID == 0 || c.Permitted&(1<<capSetuid) != 0
+// itself (setuid(2), credentials(7)). Capabilities allow that only when they
+// were held in the host's user namespace: anybody has all of them in one of
+// his own.
+func mayBeRoot(c *event.Creds, host bool) bool {
+	return c.UID == 0 || c.EUID == 0 || c.SUID == 0 || host && c.Permitted&(1<<capSetuid) != 0
 }
 
 // userNS reports whether p lives in the host's user namespace, as far as known.

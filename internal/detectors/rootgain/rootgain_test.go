@@ -105,8 +105,19 @@ func TestDetect(t *testing.T) {
 		{"fork with capabilities", run(event.KindFork, user, with(user, 1<<capSysModule)), hit},
 		{"file capabilities don't give uid 0", change(run(event.KindExec, user, root), secure), hit},
 		{"root in a user namespace of its own, as seen from the host", change(run(event.KindExec, user, root), child), hit},
+		{"all capabilities of a user namespace of its own don't excuse root on the host",
+			change(run(event.KindExec, with(user, all), root), func(ev *event.Event) {
+				ev.Was.NS.User, ev.Process.NS.User = 4026532001, initUserNS
+			}), hit},
 		{"seen in a resync", run(event.KindTask, user, root), "root-gained medium"},
+		{"... the same setuid file ran before", change(run(event.KindTask, user, root), func(ev *event.Event) {
+			ev.Process.Exe, ev.Process.File = ev.Was.Exe, &event.File{Mode: 0o104755}
+		}), "root-gained medium"},
 
+		{"a resync shows a setuid root file", change(run(event.KindTask, user, root), func(ev *event.Event) {
+			ev.Process.File = &event.File{Mode: 0o104755}
+		}), ""},
+		{"a resync shows no gain", run(event.KindTask, user, user), ""},
 		{"setuid root", change(run(event.KindExec, user, sudo), setuid), ""},
 		{"setuid root, with the kernel's own before", change(change(run(event.KindExec, user, sudo), setuid), func(ev *event.Event) { ev.Exec.Before = &user }), ""},
 		{"what sudo starts", run(event.KindExec, sudo, root), ""},
