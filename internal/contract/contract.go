@@ -79,7 +79,8 @@ type Detector interface {
 	Name() string
 	// Rules lists what it can find.
 	Rules() []event.Rule
-	// Needs lists the kinds of events it wants to see.
+	// Needs lists the kinds of events it wants to see. Of KindTask it sees
+	// those that correct after losses what was known: they have a Was.
 	Needs() []event.Kind
 	// Detect calls found for each rule that ev matches. ev is read-only and
 	// reused after the call: a Finding takes ev.Clone().

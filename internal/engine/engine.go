@@ -151,7 +151,7 @@ func (e *Engine) Run(ctx context.Context, batches <-chan *ring.Batch) error {
 	if err := e.validate(); err != nil {
 		return fmt.Errorf("start engine: %w", err)
 	}
-	e.seed(ctx)
+	e.seed(ctx, e.enrich)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {

@@ -53,7 +53,7 @@ func (t *toy) Seed(_ context.Context, f func(*event.Event)) error {
 	t.seeds++
 	var ev event.Event
 	for _, pid := range t.existing {
-		ev = event.Event{Kind: event.KindTask, Process: &event.Process{PID: pid}}
+		ev.Kind, ev.Process = event.KindTask, &event.Process{PID: pid} // Was stays: the engine's to empty
 		f(&ev)
 	}
 	return t.seedErr
@@ -99,6 +99,7 @@ type journal struct {
 	lines *[]string
 	// dup is the pid whose events are duplicates, bad the one to panic at.
 	dup, bad uint32
+	changed  uint32 // the pid of which a seed tells more than was known
 	losses   []event.Loss
 	pause    time.Duration
 	n        map[event.Kind]uint64
@@ -131,6 +132,9 @@ func (j *journal) Enrich(ev *event.Event) {
 	j.note("enrich", ev)
 	if j.dup != 0 && ev.Process.PID == j.dup {
 		ev.Kind = ""
+	}
+	if j.changed != 0 && ev.Process.PID == j.changed {
+		ev.Was = &event.Process{PID: ev.Process.PID}
 	}
 }
 
@@ -448,4 +452,34 @@ func FuzzRecord(f *testing.F) {
 			t.Errorf("one record, %d in the books", n)
 		}
 	})
+}
+
+// TestDetectorsSeeWhatAResyncCorrects: what changed while events were lost is
+// in no other event. The first seed corrects nothing.
+func TestDetectorsSeeWhatAResyncCorrects(t *testing.T) {
+	var lines []string
+	task := []event.Kind{event.KindTask}
+	tree := &journal{name: "tree", changed: 2}
+	e := New(Options{
+		Sensors:   []contract.Sensor{&toy{existing: []uint32{1, 2, 3}}},
+		Enrichers: []contract.Enricher{tree},
+		Detectors: []contract.Detector{
+			&journal{name: "tasks", needs: task, lines: &lines},
+			&journal{name: "execs", needs: []event.Kind{event.KindExec}, lines: &lines},
+		},
+		Sinks: []contract.Sink{&journal{name: "sink", lines: &lines}},
+	})
+	none := make(chan *ring.Batch)
+	close(none)
+	if err := e.Run(context.Background(), none); err != nil {
+		t.Fatal(err)
+	}
+	if len(lines) != 0 {
+		t.Errorf("after the first seed: %v", lines)
+	}
+	e.resync = resync{wanted: true}
+	e.resyncIfDue(context.Background(), true)
+	if d := cmp.Diff([]string{"tasks detect task 2"}, lines); d != "" {
+		t.Errorf("after a resync (-want +got):\n%s", d)
+	}
 }

@@ -40,12 +40,13 @@ func (e *Engine) resyncIfDue(ctx context.Context, idle bool) {
 		return
 	}
 	e.local.resyncs++
-	e.seed(ctx)
+	e.seed(ctx, e.correct)
 }
 
-// seed lets every sensor that can tell the enrichers of what exists. Detectors
-// and sinks never see these KindTask events: nothing has happened.
-func (e *Engine) seed(ctx context.Context) {
+// seed lets every sensor that can tell of what exists: to the enrichers, and
+// in a resync to the detectors what those did not know. Sinks never see these
+// KindTask events: nothing has happened.
+func (e *Engine) seed(ctx context.Context, tell func(*event.Event)) {
 	start := time.Now()
 	var rs []contract.Resyncer
 	for _, en := range e.o.Enrichers {
@@ -60,7 +61,7 @@ func (e *Engine) seed(ctx context.Context) {
 		if !ok {
 			continue
 		}
-		if e := seeder.Seed(ctx, e.enrich); e != nil {
+		if e := seeder.Seed(ctx, tell); e != nil {
 			err = errors.Join(err, seedError(s.Info().Name, e))
 		}
 	}
@@ -78,6 +79,16 @@ func (e *Engine) seed(ctx context.Context) {
 		e.log.Error("what exists could not be listed whole; trying again", "err", e.local.seedError)
 	}
 	e.settle()
+}
+
+// correct takes an event of a resync. Detectors see those that correct what
+// was known: what changed unseen, events having been lost, is in no other.
+func (e *Engine) correct(ev *event.Event) {
+	ev.Was = nil // the sensor reuses ev
+	e.enrich(ev)
+	if ev.Kind == event.KindTask && ev.Was != nil {
+		e.publish(ev, e.byKind[event.KindTask])
+	}
 }
 
 func (e *Engine) enrich(ev *event.Event) {

@@ -55,7 +55,8 @@ func (t *Tree) seed(ev *event.Event) {
 	t.reseed(n, ev)
 }
 
-// reseed takes a seed that tells more than the tree knew.
+// reseed takes a seed that tells more than the tree knew, and sets ev.Was to
+// what that was when an image was known: a key alone says nothing to compare.
 func (t *Tree) reseed(n *node, ev *event.Event) {
 	p := ev.Process
 	p.Start = n.start

@@ -242,6 +242,27 @@ func TestResync(t *testing.T) {
 	is(t, "an older seed", line(tr.Process(a)), "/bin/zsh")
 }
 
+// TestResyncTellsWhatWas: a seed that changes what was known says what that
+// was, one that doesn't has nothing to compare.
+func TestResyncTellsWhatWas(t *testing.T) {
+	tr := New(Options{})
+	asUser := func(ev *event.Event) *event.Event {
+		ev.Process.Creds = event.Creds{UID: 1000, EUID: 1000, SUID: 1000}
+		return ev
+	}
+	feed(tr, asUser(exec(1500, none, a, "/bin/sh")), asUser(exec(2500, a, b, "/bin/b")))
+	tr.BeginResync()
+	same, root, fresh := asUser(task(6000, a, b, "/bin/b")), task(6001, none, a, "/bin/sh"), task(6002, b, c, "/bin/c")
+	feed(tr, same, root, fresh)
+	tr.EndResync()
+	if root.Was == nil || root.Was.Creds.EUID != 1000 || root.Process.Creds.EUID != 0 {
+		t.Errorf("root without an event: was %+v", root.Was)
+	}
+	if same.Was != nil || fresh.Was != nil {
+		t.Errorf("nothing to compare: was %+v and %+v", same.Was, fresh.Was)
+	}
+}
+
 func TestSeedInAnyOrder(t *testing.T) {
 	tr := New(Options{})
 	d := event.Key{PID: 9, Start: 4000}
