@@ -83,8 +83,14 @@ func TestDetect(t *testing.T) {
 		{"apache, cgi", run("/bin/bash", "/usr/lib/cgi-bin/x", "/usr/sbin/apache2"), medium},
 		{"postgres", run("/bin/sh", "/usr/lib/postgresql/15/bin/postgres"), medium},
 		{"tomcat", tomcat, medium},
+		{"env and timeout", run("/bin/sh", "/usr/bin/timeout", "/usr/bin/env", "/usr/sbin/nginx"), high},
+		{"a chain of shells", run("/bin/sh", "/bin/bash", "/bin/dash", "/usr/bin/sudo", "/bin/sh", "/usr/sbin/nginx"), high},
+		{"eight levels up", run("/bin/sh", "/bin/sh", "/bin/sh", "/bin/sh", "/bin/sh", "/bin/sh", "/bin/sh", "/bin/sh", "/usr/sbin/nginx"), high},
+		{"a helper among wrappers", run("/bin/sh", "/usr/bin/nice", "/tmp/helper", "/usr/bin/timeout", "/usr/sbin/mysqld"), high},
 
-		{"three levels up", run("/bin/sh", "/a", "/b", "/usr/sbin/nginx"), ""},
+		{"nine levels up", run("/bin/sh", "/bin/sh", "/bin/sh", "/bin/sh", "/bin/sh", "/bin/sh", "/bin/sh", "/bin/sh", "/bin/sh", "/usr/sbin/nginx"), ""},
+		{"two helpers among wrappers", run("/bin/sh", "/a", "/bin/sh", "/b", "/usr/sbin/nginx"), ""},
+		{"behind two programs", run("/bin/sh", "/a", "/b", "/usr/sbin/nginx"), ""},
 		{"build server", jenkins, ""},
 		{"node", run("/bin/sh", "/usr/bin/node"), ""},
 		{"sshd", run("/bin/bash", "/usr/sbin/sshd", "/usr/sbin/sshd"), ""},
@@ -99,7 +105,8 @@ func TestDetect(t *testing.T) {
 }
 
 func TestMissAllocatesNothing(t *testing.T) {
-	missAllocatesNothing(t, run("/bin/bash", "/usr/sbin/sshd", "/usr/sbin/sshd"), run("/bin/ls", "/usr/sbin/nginx"))
+	missAllocatesNothing(t, run("/bin/bash", "/usr/sbin/sshd", "/usr/sbin/sshd"), run("/bin/ls", "/usr/sbin/nginx"),
+		run("/bin/sh", "/bin/bash", "/usr/bin/sudo", "/bin/bash", "/usr/sbin/sshd"))
 }
 
 func BenchmarkMiss(b *testing.B) { benchmark(b, run("/bin/bash", "/usr/sbin/sshd", "/usr/sbin/sshd")) }
