@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/merlon/merlon/internal/event"
 	"github.com/merlon/merlon/internal/filter"
@@ -32,15 +33,8 @@ func (s *Server) parseStream(q url.Values) (streamQuery, error) {
 		}
 	}
 	for _, k := range q["kind"] {
-		if !slices.Contains(event.Kinds(), event.Kind(k)) {
-			names := make([]string, 0, 8)
-			for _, known := range event.Kinds() {
-				names = append(names, string(known))
-			}
-			if n, ok := near.Find(k, names); ok {
-				return sq, fmt.Errorf("there is no kind %q; did you mean %s?", k, n)
-			}
-			return sq, fmt.Errorf("there is no kind %q; the kinds are %v", k, names)
+		if err := CheckKind(k); err != nil {
+			return sq, err
 		}
 		sq.kinds[event.Kind(k)] = true
 	}
@@ -59,6 +53,21 @@ func (s *Server) parseStream(q url.Values) (streamQuery, error) {
 		sq.filter = f
 	}
 	return sq, nil
+}
+
+// CheckKind tells, with the nearest name, when there is no such kind of event.
+func CheckKind(kind string) error {
+	names := make([]string, 0, 8)
+	for _, k := range event.Kinds() {
+		if string(k) == kind {
+			return nil
+		}
+		names = append(names, string(k))
+	}
+	if n, ok := near.Find(kind, names); ok {
+		return fmt.Errorf("there is no kind %q; did you mean %s?", kind, n)
+	}
+	return fmt.Errorf("there is no kind %q; the kinds are %s", kind, strings.Join(names, ", "))
 }
 
 // wants reports whether the client asked for ev.

@@ -16,7 +16,7 @@ type tally struct {
 
 	mu    sync.Mutex
 	rules map[string]api.AlertCount
-	seen  map[string]bool // alert ids that were counted, for a while
+	seen  *Seen // ids of the alerts that were counted
 }
 
 // maxSeen bounds the alert ids remembered; the manager itself keeps fewer
@@ -25,7 +25,7 @@ const maxSeen = 4096
 
 func newTally() *tally {
 	kinds := event.Kinds()
-	return &tally{kinds: kinds, counts: make([]atomic.Uint64, len(kinds)), rules: map[string]api.AlertCount{}, seen: map[string]bool{}}
+	return &tally{kinds: kinds, counts: make([]atomic.Uint64, len(kinds)), rules: map[string]api.AlertCount{}, seen: NewSeen(maxSeen)}
 }
 
 // Name implements contract.Sink.
@@ -46,13 +46,9 @@ func (t *tally) Event(ev *event.Event) {
 func (t *tally) Alert(a *event.Alert) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.seen[a.ID] {
+	if !t.seen.Add(a.ID) {
 		return
 	}
-	if len(t.seen) >= maxSeen {
-		clear(t.seen)
-	}
-	t.seen[a.ID] = true
 	c := t.rules[a.Rule.ID]
 	c.Rule, c.Severity = a.Rule.ID, a.Rule.Severity
 	c.Count++

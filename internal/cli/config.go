@@ -70,15 +70,20 @@ output is a valid configuration file.`,
 }
 
 func configValidate(e *env) *cobra.Command {
+	var file string
 	c := &cobra.Command{
 		Use: "validate FILE", Short: "Tell every mistake in a configuration file",
 		Args: func(c *cobra.Command, args []string) error {
+			if file != "" {
+				args = append(args, file)
+			}
 			if len(args) != 1 {
 				return &usageError{fmt.Errorf("%s takes one file", c.CommandPath())}
 			}
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
+			args = append(args, file) // the one or the other
 			_, err := config.Load(args[0])
 			if e.json {
 				return printMistakes(e, err)
@@ -90,6 +95,7 @@ func configValidate(e *env) *cobra.Command {
 			return nil
 		},
 	}
+	c.Flags().StringVar(&file, "config", "", "the file, as for the other commands")
 	jsonFlag(e, c)
 	return c
 }

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -35,17 +37,8 @@ attached, mounted or pinned that it made. A second Ctrl-C ends it at once.
 Without --config the defaults are used; see merlon config print.`,
 		Example: "  sudo merlon run\n  sudo merlon run --quiet --config /etc/merlon.yaml",
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := loadConfig(f.config)
+			cfg, err := f.settings(e.socket)
 			if err != nil {
-				return err
-			}
-			if f.stateDir != "" {
-				cfg.StateDir = f.stateDir
-			}
-			if e.socket != "" {
-				cfg.Socket = e.socket
-			}
-			if err := cfg.Validate(); err != nil {
 				return err
 			}
 			return e.run(c.Context(), cfg, &f)
@@ -61,6 +54,29 @@ Without --config the defaults are used; see merlon config print.`,
 	return c
 }
 
+// settings returns the configuration with the flags in it. Paths of flags are
+// relative to the working directory.
+func (f *runFlags) settings(socket string) (*config.Config, error) {
+	for _, k := range f.kinds {
+		if err := api.CheckKind(k); err != nil {
+			return nil, &usageError{err}
+		}
+	}
+	cfg, err := loadConfig(f.config)
+	if err != nil {
+		return nil, err
+	}
+	for key, flag := range map[*string]string{&cfg.StateDir: f.stateDir, &cfg.Socket: socket} {
+		if flag == "" {
+			continue
+		}
+		if *key, err = filepath.Abs(flag); err != nil {
+			return nil, fmt.Errorf("find working directory: %w", err)
+		}
+	}
+	return cfg, cfg.Validate()
+}
+
 // run runs the agent until ctx ends.
 func (e *env) run(ctx context.Context, cfg *config.Config, f *runFlags) error {
 	signal.Ignore(syscall.SIGPIPE) // a reader of our output that goes away must not end the agent half-way
@@ -73,14 +89,14 @@ func (e *env) run(ctx context.Context, cfg *config.Config, f *runFlags) error {
 		Ready: func(a *app.Agent) {
 			log.Info("agent runs", "pid", os.Getpid(), "socket", cfg.Socket, "state_dir", cfg.StateDir)
 			if !f.quiet {
-				show = e.startShow(ctx, a, f)
+				show = e.startShow(ctx, a, f, log)
 			}
 		},
 	})
 	if show != nil {
 		show.wait()
 		if err == nil {
-			show.summary()
+			show.summary(app.Left(cfg))
 		}
 	}
 	return err
@@ -94,6 +110,9 @@ func newLog(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
+// maxKnown bounds the alert ids that show remembers.
+const maxKnown = 4096
+
 // show prints what the agent sees. It reads like any client: when the terminal
 // is slow, it loses events and says so, and nobody waits for it.
 type show struct {
@@ -104,12 +123,13 @@ type show struct {
 
 	mu     sync.Mutex
 	events uint64
-	alerts map[string]event.Severity // by alert id
+	alerts uint64
+	known  *app.Seen // ids of the alerts that were counted
 	lost   uint64
 }
 
-func (e *env) startShow(ctx context.Context, a *app.Agent, f *runFlags) *show {
-	s := &show{e: e, kinds: map[event.Kind]bool{}, started: time.Now(), alerts: map[string]event.Severity{}}
+func (e *env) startShow(ctx context.Context, a *app.Agent, f *runFlags, log *slog.Logger) *show {
+	s := &show{e: e, kinds: map[event.Kind]bool{}, started: time.Now(), known: app.NewSeen(maxKnown)}
 	for _, k := range f.kinds {
 		s.kinds[event.Kind(k)] = true
 	}
@@ -124,10 +144,14 @@ func (e *env) startShow(ctx context.Context, a *app.Agent, f *runFlags) *show {
 	events, err := a.Hub().Read()
 	if err == nil {
 		s.wg.Go(func() { s.follow(ctx, events) })
+	} else {
+		log.Error("events can't be shown", "err", err)
 	}
 	alerts, err := a.Hub().ReadAlerts()
 	if err == nil {
 		s.wg.Go(func() { s.alarm(alerts) })
+	} else {
+		log.Error("alerts can't be shown", "err", err)
 	}
 	return s
 }
@@ -164,7 +188,7 @@ func (s *show) event(ev *event.Event) {
 		s.events++
 	}
 	s.mu.Unlock()
-	if len(s.kinds) > 0 && !s.kinds[ev.Kind] {
+	if len(s.kinds) > 0 && !s.kinds[ev.Kind] || app.Canary(ev.Process) {
 		return
 	}
 	if !s.e.json {
@@ -187,7 +211,9 @@ func (s *show) alarm(r *api.AlertReader) {
 		}
 		for _, a := range alerts {
 			s.mu.Lock()
-			s.alerts[a.ID] = a.Rule.Severity
+			if s.known.Add(a.ID) {
+				s.alerts++
+			}
 			s.mu.Unlock()
 			if s.e.json {
 				s.e.out.jsonLine(a)
@@ -203,8 +229,8 @@ func (s *show) alarm(r *api.AlertReader) {
 
 func (s *show) wait() { s.wg.Wait() }
 
-// summary prints what was seen in all.
-func (s *show) summary() {
+// summary prints what was seen in all, and what stays of the agent.
+func (s *show) summary(left []string, err error) {
 	if s.e.json {
 		return
 	}
@@ -212,6 +238,16 @@ func (s *show) summary() {
 	defer s.mu.Unlock()
 	p := s.e.out
 	p.line("")
-	p.linef("%s %s events, %s alerts, %s lost in %s", p.bold("Merlon saw"), countText(s.events), countText(uint64(len(s.alerts))), countText(s.lost), span(time.Since(s.started)))
-	p.line("Stopped: nothing is left attached, mounted or pinned.")
+	p.linef("%s %s events, %s alerts, %s lost in %s", p.bold("Merlon saw"), countText(s.events), countText(s.alerts), countText(s.lost), span(time.Since(s.started)))
+	switch {
+	case err != nil:
+		p.line("Stopped. Whether something is left mounted or pinned is unknown: " + event.Safe(err.Error()))
+	case len(left) == 0:
+		p.line("Stopped: nothing is left attached, mounted or pinned.")
+	default:
+		p.line("Stopped: nothing is left attached. What stays, because somebody uses it:")
+		for _, l := range left {
+			p.line("  " + event.Safe(l))
+		}
+	}
 }
