@@ -46,6 +46,33 @@ func Listen(path string, gid int, everyone bool) (*net.UnixListener, error) {
 	return l, nil
 }
 
+// TakenError says that a process answers on the socket already.
+type TakenError struct {
+	Path string
+	PID  int // 0 when the kernel doesn't tell
+}
+
+func (e *TakenError) Error() string {
+	return fmt.Sprintf("listen on %s: process %d answers there; stop it or choose another --socket", e.Path, e.PID)
+}
+
+// Taken returns a *TakenError when somebody listens on the socket at path, even
+// when too busy to answer, or when that can't be told from here.
+func Taken(path string) error {
+	c, err := net.DialTimeout("unix", path, time.Second)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, os.ErrDeadlineExceeded): // its queue is full
+		return &TakenError{Path: path}
+	case err != nil:
+		return fmt.Errorf("look at socket: %w", err)
+	}
+	p, _ := peerOf(c) // pid 0 then
+	_ = c.Close()
+	return &TakenError{Path: path, PID: int(p.pid)}
+}
+
 func clearStale(path string) error {
 	st, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -57,11 +84,8 @@ func clearStale(path string) error {
 	if st.Mode()&fs.ModeSocket == 0 {
 		return fmt.Errorf("listen on %s: the file exists and is no socket; remove it or choose another --socket", path)
 	}
-	c, err := net.DialTimeout("unix", path, time.Second)
-	if err == nil {
-		p, _ := peerOf(c)
-		_ = c.Close()
-		return fmt.Errorf("listen on %s: process %d answers there; stop it or choose another --socket", path, p.pid)
+	if taken := Taken(path); taken != nil {
+		return taken
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove left-over socket: %w", err)

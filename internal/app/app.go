@@ -86,6 +86,9 @@ func (a *Agent) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := socketTaken(api.Taken(a.cfg.Socket)); err != nil {
+		return err
+	}
 	if a.kernel, err = kernel.Open(ctx, kernelOptions(a.cfg, a.log)); err != nil {
 		return err
 	}
@@ -129,7 +132,7 @@ func (a *Agent) takeLock() (unusable, err error) {
 	var taken *store.LockedError
 	switch {
 	case errors.As(err, &taken):
-		return nil, secondAgent(taken)
+		return nil, secondAgent(taken.PID, taken)
 	case err != nil:
 		return err, nil
 	}
@@ -178,9 +181,13 @@ func (a *Agent) counts() (map[uint16]engine.KernelLoss, error) {
 }
 
 // run keeps the parts running until ctx ends or a vital one fails, and then
-// stops them top-down: the API, the rings, the engine, the alerts, the store.
-// Detaching comes first, in close, for what is attached and not read is lost.
+// stops them top-down: the API and the sensors, the rings, the engine, the
+// alerts, the store.
 func (a *Agent) run(ctx context.Context) error {
+	ls, err := a.listen(ctx)
+	if err != nil {
+		return err
+	}
 	g, vital := errgroup.WithContext(ctx)
 	top, stopTop := context.WithCancel(context.WithoutCancel(ctx))       // the api
 	middle, stopMiddle := context.WithCancel(context.WithoutCancel(ctx)) // rings and engine
@@ -202,7 +209,6 @@ func (a *Agent) run(ctx context.Context) error {
 	storeCtx, stopStore := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopStore()
 	g.Go(func() error { return a.store.Run(storeCtx) })
-	ls := a.listen(ctx)
 	g.Go(func() error {
 		defer close(apiDone)
 		a.serve(top, ls)
@@ -213,10 +219,10 @@ func (a *Agent) run(ctx context.Context) error {
 		notify("STOPPING=1")
 		err := a.hub.Close()
 		stopTop()
-		<-apiDone
-		for _, s := range a.sensors {
+		for _, s := range a.sensors { // at once, however long the clients take
 			err = errors.Join(err, s.Close())
 		}
+		<-apiDone
 		stopMiddle()
 		<-engineDone
 		stopBottom()

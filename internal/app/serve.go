@@ -45,27 +45,29 @@ func (a *Agent) socketGroup() (gid int, ok bool) {
 type listeners struct{ socket, metrics net.Listener }
 
 // listen opens the socket, and the loopback port if there is one. Neither is
-// worth ending the agent for.
-func (a *Agent) listen(ctx context.Context) listeners {
+// worth ending the agent for, unless another agent answers there.
+func (a *Agent) listen(ctx context.Context) (listeners, error) {
 	var ls listeners
 	gid, _ := a.socketGroup()
 	everyone := len(a.cfg.API.ReadUIDs)+len(a.cfg.API.ReadGIDs)+len(a.cfg.API.AdminUIDs) > 0
-	if l, err := api.Listen(a.cfg.Socket, gid, everyone); err != nil {
+	if l, err := api.Listen(a.cfg.Socket, gid, everyone); socketTaken(err) != nil {
+		return ls, socketTaken(err)
+	} else if err != nil {
 		a.trouble.tell("api", err.Error(), "clients can't reach this agent; free "+a.cfg.Socket+" or choose another --socket, and start again")
 	} else {
 		ls.socket = l
 	}
 	if a.cfg.Metrics.Listen == "" {
-		return ls
+		return ls, nil
 	}
 	addr := strings.Replace(a.cfg.Metrics.Listen, "localhost:", "127.0.0.1:", 1)
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		a.trouble.tell("metrics", err.Error(), "free "+addr+" or choose another metrics.listen, and start again; /metrics is on the socket too")
-		return ls
+		return ls, nil
 	}
 	ls.metrics = l
-	return ls
+	return ls, nil
 }
 
 // serve answers until ctx ends, and closes the listeners.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -12,7 +13,6 @@ import (
 	"github.com/merlon/merlon/internal/api"
 	"github.com/merlon/merlon/internal/event"
 	"github.com/merlon/merlon/internal/kernel"
-	"github.com/merlon/merlon/internal/store"
 )
 
 // trouble remembers which parts don't work, since when and why.
@@ -93,15 +93,28 @@ func (a *Agent) degraded() []api.Degraded {
 	return a.trouble.list()
 }
 
-// secondAgent explains a lock that another agent holds.
-func secondAgent(e *store.LockedError) error {
+// secondAgent explains a lock or a socket that another agent, pid, holds; 0
+// when unknown.
+func secondAgent(pid int, err error) *kernel.Error {
 	cure := "stop it, or give this one a --state-dir and --socket of its own"
-	if e.PID > 0 {
-		cure = fmt.Sprintf("stop it with `kill %d`, or give this one a --state-dir and --socket of its own", e.PID)
+	if pid > 0 {
+		cure = fmt.Sprintf("stop it with `kill %d`, or give this one a --state-dir and --socket of its own", pid)
 	}
 	cause := "another agent runs already"
-	if e.PID > 0 {
-		cause = fmt.Sprintf("another agent runs already: pid %d", e.PID)
+	if pid > 0 {
+		cause = fmt.Sprintf("another agent runs already: pid %d", pid)
 	}
-	return &kernel.Error{Op: fmt.Sprintf("start agent %d", os.Getpid()), Cause: cause, Cure: cure, Err: e}
+	return &kernel.Error{Op: fmt.Sprintf("start agent %d", os.Getpid()), Cause: cause, Cure: cure, Err: err}
+}
+
+// socketTaken explains err when it says that somebody answers on the socket;
+// any other is none.
+func socketTaken(err error) error {
+	var taken *api.TakenError
+	if !errors.As(err, &taken) {
+		return nil
+	}
+	e := secondAgent(taken.PID, taken)
+	e.Cause += " (it answers on " + taken.Path + ")"
+	return e
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -126,21 +125,19 @@ func TestSecondAgentIsRefused(t *testing.T) {
 	}
 }
 
-// A socket that is taken costs the API, and is told; the rest goes on.
+// A second agent is refused for the socket alone, even where the state
+// directory can't tell of the first.
 func TestSocketTaken(t *testing.T) {
 	a := start(t)
-	b := prepare(t)
-	b.cmd.Args[slices.Index(b.cmd.Args, "--socket")+1] = a.socket
-	b.launch()
-	b.eventually("the second agent sees", func() (bool, string) {
-		_ = exec.Command("/bin/true", "e2e-taken").Run()
-		return strings.Contains(b.out.String(), "e2e-taken"), "it does not"
-	})
-	if !strings.Contains(b.out.String(), fmt.Sprintf("process %d answers there", a.cmd.Process.Pid)) {
-		t.Errorf("it does not say who has the socket:\n%s", b.out)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if err := b.stop(syscall.SIGINT); err != nil {
-		t.Error(err)
+	for _, state := range []string{filepath.Join(t.TempDir(), "state"), filepath.Join(file, "state")} {
+		_, stderr, code := merlon(t, 0, "run", "--state-dir", state, "--socket", a.socket)
+		if code != 1 || !strings.Contains(stderr, fmt.Sprintf("pid %d", a.cmd.Process.Pid)) || !strings.Contains(stderr, "cure:") {
+			t.Errorf("with state directory %s it exits with %d: %s", state, code, stderr)
+		}
 	}
 	a.status() // the first one still answers
 }
