@@ -23,6 +23,9 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 		cost = d
 	}
 	st, err := s.o.Agent.Status(r.Context(), cost)
+	if r.Context().Err() != nil {
+		return // the client is gone
+	}
 	if err != nil {
 		problem(w, http.StatusInternalServerError, err.Error(), "")
 		return

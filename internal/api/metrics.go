@@ -90,12 +90,19 @@ func metricList() []metric {
 				set(float64(m.Bytes), m.Name)
 			}
 		}},
-		{"merlon_bpf_program_runs_total", counter, "runs of BPF programs, counted only while a status request measures", []string{"program"}, func(st *Status, set func(float64, ...string)) {
+		{"merlon_bpf_stats_enabled", gauge, "1 while the kernel counts runs and time of BPF programs: sysctl kernel.bpf_stats_enabled=1, or somebody asks `merlon status`", nil, func(st *Status, set func(float64, ...string)) {
+			if st.Counting {
+				set(1)
+			} else {
+				set(0)
+			}
+		}},
+		{"merlon_bpf_program_runs_total", counter, "runs of BPF programs; stands still, at 0 when it never moved, unless merlon_bpf_stats_enabled is 1", []string{"program"}, func(st *Status, set func(float64, ...string)) {
 			for _, p := range st.Programs {
 				set(float64(p.Runs), p.Name)
 			}
 		}},
-		{"merlon_bpf_program_run_seconds_total", counter, "time spent in BPF programs, counted only while a status request measures", []string{"program"}, func(st *Status, set func(float64, ...string)) {
+		{"merlon_bpf_program_run_seconds_total", counter, "time spent in BPF programs; stands still, at 0 when it never moved, unless merlon_bpf_stats_enabled is 1", []string{"program"}, func(st *Status, set func(float64, ...string)) {
 			for _, p := range st.Programs {
 				set(float64(p.Nanos)/1e9, p.Name)
 			}

@@ -109,7 +109,8 @@ func (s *Server) run(ctx context.Context, l net.Listener, h http.Handler) error 
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
 		defer cancel()
 		if srv.Shutdown(stop) != nil {
-			_ = srv.Close() // cuts off clients that don't read
+			s.o.Log.Warn("requests that do not end are cut off")
+			_ = srv.Close()
 		}
 	}()
 	err := srv.Serve(l)
@@ -124,13 +125,21 @@ func (s *Server) run(ctx context.Context, l net.Listener, h http.Handler) error 
 // stream.
 const writeWithin = 30 * time.Second
 
+// lastWords is how long a client may take to read what is being written to it
+// when the agent stops.
+const lastWords = 100 * time.Millisecond
+
 // deadlines ends answers that nobody reads. Streams may take for ever: the hub
 // bounds how many there are.
 func deadlines(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := http.NewResponseController(w)
 		if r.URL.Path != PathEvents && r.URL.Path != PathAlerts {
-			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeWithin))
+			_ = c.SetWriteDeadline(time.Now().Add(writeWithin))
 		}
+		// The request's context ends when the server stops, or when the
+		// client is gone and it doesn't matter.
+		defer context.AfterFunc(r.Context(), func() { _ = c.SetWriteDeadline(time.Now().Add(lastWords)) })()
 		h.ServeHTTP(w, r)
 	})
 }

@@ -12,7 +12,7 @@ const (
 	PathEvents    = "/v1/events"    // GET: events, a line each; ?kind= ?filter= ?last=N ?follow=1
 	PathAlerts    = "/v1/alerts"    // GET: alerts, a line each; ?last=N ?follow=1
 	PathProcesses = "/v1/processes" // GET: live processes, a line each
-	PathCheck     = "/v1/check"     // GET: []event.Feature as the agent found them at its start
+	PathCheck     = "/v1/check"     // GET: []event.Feature as the agent found them at its start; complete within a second of it
 	PathConfig    = "/v1/config"    // GET: the effective configuration, YAML
 	PathLogLevel  = "/v1/log/level" // GET, PUT: LogLevel
 	PathMetrics   = "/metrics"      // GET: Prometheus
@@ -37,6 +37,7 @@ type Status struct {
 	Clients  int             `json:"clients"`
 	Programs []Program       `json:"programs"`
 	CostOver float64         `json:"cost_over_seconds,omitempty"` // the programs' cost was measured for this long
+	Counting bool            `json:"bpf_stats_enabled"`           // the kernel counts the runs and time of programs now
 	Maps     []Map           `json:"maps"`
 	Hooks    []string        `json:"hooks"` // what is attached where
 	Features []event.Feature `json:"features"`

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -57,6 +58,7 @@ type Agent struct {
 	server    *api.Server
 	tally     *tally
 	trouble   *trouble
+	measuring atomic.Int32 // status requests that measure programs
 }
 
 // Run runs an agent until ctx ends, and leaves nothing behind. The error says

@@ -44,7 +44,7 @@ func (v *view) Processes() []*event.Process {
 // Alerts implements api.Agent.
 func (v *view) Alerts(ctx context.Context, n int) ([]*event.Alert, error) {
 	list, err := v.alerts.List(ctx, time.Time{}, n)
-	if err != nil {
+	if err != nil && ctx.Err() == nil { // a client that went away is no trouble
 		v.trouble.tell("store", err.Error(), "alerts kept in memory are told; see the state directory "+v.cfg.StateDir)
 	}
 	slices.Reverse(list)
@@ -68,7 +68,7 @@ func (v *view) Status(ctx context.Context, cost time.Duration) (*api.Status, err
 		Kernel: env.Release, Arch: env.Arch, Memory: memory(), CPU: cpuSeconds(),
 		Queue:   api.Queue{Depth: books.Queue.QueueDepth, Limit: books.Queue.QueueLimit},
 		Clients: a.hub.Clients(), Alerts: a.tally.alerts(),
-		Programs: programs, CostOver: over.Seconds(), Features: a.Features(), Degraded: a.degraded(),
+		Programs: programs, CostOver: over.Seconds(), Counting: a.counting(), Features: a.Features(), Degraded: a.degraded(),
 		Losses: a.hub.Lost(), Faults: []api.FaultCount{}, Hooks: []string{},
 	}
 	st.Events = a.tally.events(&books)
@@ -117,6 +117,16 @@ func addBooks(st *api.Status, books *engine.Stats) {
 	}
 }
 
+// partCost is the part that measures programs, in the list of what is degraded.
+const partCost = "cost of programs"
+
+// counting reports whether the kernel counts runs and time of BPF programs:
+// because we measure, or because the machine's sysctl says so.
+func (a *Agent) counting() bool {
+	b, err := os.ReadFile("/proc/sys/kernel/bpf_stats_enabled") // Linux 5.1, 492ecee892c2
+	return a.measuring.Load() > 0 || err == nil && strings.TrimSpace(string(b)) == "1"
+}
+
 // programs describes the BPF programs. With a cost above zero, the kernel's
 // statistics are switched on for that long and the difference is told.
 func (a *Agent) programs(ctx context.Context, cost time.Duration) ([]api.Program, time.Duration, error) {
@@ -125,9 +135,12 @@ func (a *Agent) programs(ctx context.Context, cost time.Duration) ([]api.Program
 	if cost > 0 {
 		stats, err := a.kernel.EnableStats()
 		if err != nil {
-			a.trouble.tell("program cost", err.Error(), "the status comes without the programs' cost")
+			a.trouble.tell(partCost, err.Error(), "the status comes without the programs' cost")
 			cost = 0
 		} else {
+			a.trouble.well(partCost)
+			a.measuring.Add(1)
+			defer a.measuring.Add(-1)
 			defer func() { _ = stats.Close() }() // an fd; the kernel counts those open
 			before, start = byID(a.kernel.Programs()), time.Now()
 			select {

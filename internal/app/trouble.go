@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,6 +50,13 @@ func (t *trouble) well(part string) {
 	delete(t.parts, part)
 }
 
+// only notes that of the parts named with prefix all but those work again.
+func (t *trouble) only(prefix string, but map[string]bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	maps.DeleteFunc(t.parts, func(part string, _ api.Degraded) bool { return strings.HasPrefix(part, prefix) && !but[part] })
+}
+
 func (t *trouble) list() []api.Degraded {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -65,6 +73,7 @@ type degrader interface{ Degraded() map[string]error }
 // degraded asks the parts how they are.
 func (a *Agent) degraded() []api.Degraded {
 	env := a.kernel.Environment()
+	off := map[string]bool{}
 	for _, s := range a.sensors {
 		d, ok := s.(degrader)
 		if !ok {
@@ -73,8 +82,10 @@ func (a *Agent) degraded() []api.Degraded {
 		for program, err := range d.Degraded() {
 			e := kernel.Explain("attach", err, env)
 			a.trouble.tell("program "+program, e.Cause, e.Cure)
+			off["program "+program] = true
 		}
 	}
+	a.trouble.only("program ", off)
 	if st := a.store.Stats(); !st.OK {
 		a.trouble.tell("store", st.LastError, "free space, or make "+a.cfg.StateDir+" writable; alerts wait in memory and are written then")
 	} else {
@@ -83,8 +94,10 @@ func (a *Agent) degraded() []api.Degraded {
 	for _, d := range a.engine.Stats().Detectors {
 		if d.Off {
 			a.trouble.tell("detector "+d.Name, "switched off after it crashed repeatedly", "report it with the agent's log")
+			off["detector "+d.Name] = true
 		}
 	}
+	a.trouble.only("detector ", off)
 	for _, f := range a.Features() {
 		if f.Essential && f.Guarantee == event.Absent {
 			a.trouble.tell("feature "+f.Name, f.Why, f.Cure)

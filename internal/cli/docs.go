@@ -124,8 +124,9 @@ too, to everybody on the host:
 sudo curl --unix-socket /run/merlon/merlon.sock http://merlon/metrics
 `+"```"+`
 
-The usual `+"`go_*` and `process_*`"+` metrics of the agent itself come with them. The kernel measures the run time of BPF programs only while
-somebody looks (`+"`merlon status`"+`), so those two counters stand still otherwise.
+The usual `+"`go_*` and `process_*`"+` metrics of the agent itself come with them. The kernel counts runs and time of BPF programs only when
+told to, for counting costs time itself: while somebody looks (`+"`merlon status`"+`), or always after `+"`sysctl kernel.bpf_stats_enabled=1`"+`.
+Otherwise those two counters stand still, and `+"`merlon_bpf_stats_enabled`"+` is 0.
 
 `); err != nil {
 		return err
