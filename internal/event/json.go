@@ -9,6 +9,7 @@ type Ref struct {
 	Exe   Text   `json:"exe,omitempty"`
 	Comm  Text   `json:"comm,omitempty"`
 	EUID  uint32 `json:"euid"`
+	Cut   bool   `json:"ancestors_cut,omitempty"`
 }
 
 type plainProcess Process
@@ -20,7 +21,7 @@ type jsonProcess struct {
 }
 
 func (p *Process) ref() Ref {
-	return Ref{PID: p.PID, Start: p.Start, Exe: p.Exe, Comm: p.Comm, EUID: p.Creds.EUID}
+	return Ref{PID: p.PID, Start: p.Start, Exe: p.Exe, Comm: p.Comm, EUID: p.Creds.EUID, Cut: p.Cut}
 }
 
 // MarshalJSON writes p with its parent and the ancestors above it in short
@@ -52,12 +53,15 @@ func (p *Process) UnmarshalJSON(b []byte) error {
 	for i := len(j.Ancestors) - 1; i >= 0; i-- {
 		above = j.Ancestors[i].process(above)
 	}
+	cut := p.Cut
 	p.SetParent(j.Parent.process(above))
+	p.Cut = cut
 	return nil
 }
 
 func (r Ref) process(parent *Process) *Process {
 	p := &Process{PID: r.PID, Start: r.Start, Exe: r.Exe, Comm: r.Comm, Creds: Creds{EUID: r.EUID}}
 	p.SetParent(parent)
+	p.Cut = r.Cut
 	return p
 }

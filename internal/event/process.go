@@ -2,9 +2,15 @@ package event
 
 import "time"
 
-// maxDepth bounds a chain of ancestors: a chain that grows past it is cut
-// back to half, so that daemons which fork and exit for ever keep no memory.
-const maxDepth = 64
+// maxDepth bounds a chain of ancestors: one that grows past it is cut to the
+// keepNear nearest and the keepRoot at its root end (init, the service or
+// session, what that started), so that daemons which fork and exit for ever
+// keep no memory.
+const (
+	maxDepth = 64
+	keepNear = 28
+	keepRoot = 4
+)
 
 // Key identifies a process for as long as the host runs: process ids are
 // reused, a pair of id and start time is not.
@@ -50,7 +56,9 @@ type Process struct {
 	// Parent is the parent as it was when it created this process; nil when
 	// unknown. In JSON it becomes "parent" and "ancestors".
 	Parent *Process `json:"-" cel:"parent" doc:"the parent as it was when it created the process" source:"merlon"`
-	depth  int
+	// Cut says that Parent is no parent but an earlier ancestor.
+	Cut   bool `json:"ancestors_cut,omitempty" doc:"ancestors right above this process were left out, because the chain was longer than 64: its parent here is one of the 4 at the root end" source:"merlon"`
+	depth int
 }
 
 // Origin tells how Merlon learned of a process.
@@ -70,27 +78,33 @@ func (p *Process) Key() Key { return Key{p.PID, p.Start} }
 // ParentKey returns the identity of p's parent as the kernel told it.
 func (p *Process) ParentKey() Key { return Key{p.PPID, p.PStart} }
 
-// SetParent links p to its parent, before p is published. Chains deeper than
-// 64 are cut to 32 by copying, so that ancestry never pins unbounded memory.
+// SetParent links p to its parent, before p is published. A chain deeper than
+// 64 loses its middle by copying, so that ancestry never pins unbounded memory;
+// the process below the gap is marked as Cut.
 func (p *Process) SetParent(parent *Process) {
-	p.Parent = parent
-	p.depth = 0
+	p.Parent, p.Cut, p.depth = parent, false, 0
 	if parent == nil {
 		return
 	}
 	if parent.depth+1 >= maxDepth {
-		p.Parent = parent.trimmed(maxDepth / 2)
+		p.Parent = parent.trimmed(keepNear)
 	}
 	p.depth = p.Parent.depth + 1
 }
 
+// trimmed returns a copy of p whose chain is the nearest n, p the first of
+// them, and the root end, which is shared. The chain is longer than both.
 func (p *Process) trimmed(n int) *Process {
 	c := *p
-	if n <= 1 || p.Parent == nil {
-		c.Parent, c.depth = nil, 0
-		return &c
+	if n > 1 {
+		c.Parent = p.Parent.trimmed(n - 1)
+	} else {
+		root := p.Parent
+		for root.depth >= keepRoot {
+			root = root.Parent
+		}
+		c.Parent, c.Cut = root, true
 	}
-	c.Parent = p.Parent.trimmed(n - 1)
 	c.depth = c.Parent.depth + 1
 	return &c
 }

@@ -2,6 +2,7 @@ package event
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 )
 
@@ -16,19 +17,60 @@ func chain(n int) *Process {
 }
 
 // TestChainIsBounded: daemons that fork and exit for ever must not pin one
-// another in memory.
+// another in memory. What is left out lies between the nearest ancestors and
+// the root end, and is marked.
 func TestChainIsBounded(t *testing.T) {
-	p := chain(10_000)
-	n, last := 0, p.PID
-	for a := range p.Ancestors {
-		n++
-		if a.PID != last-1 {
-			t.Fatalf("ancestor %d of %d", a.PID, last)
+	for _, length := range []int{1, maxDepth, maxDepth + 1, maxDepth + 2, 100, 101, 10_000} {
+		p := chain(length)
+		n, cuts, near, root, last := 0, 0, 0, 0, p
+		for a := range p.Ancestors {
+			n++
+			switch {
+			case last.Cut:
+				cuts++
+				near, root = n-1, int(a.PID)
+				if a.PID >= last.PID-1 {
+					t.Errorf("chain of %d: nothing is missing between %d and %d", length, a.PID, last.PID)
+				}
+			case a.PID != last.PID-1:
+				t.Fatalf("chain of %d: ancestor %d of %d", length, a.PID, last.PID)
+			}
+			last = a
 		}
-		last = a.PID
+		switch {
+		case last.PID != 1 || last.Cut || n >= maxDepth:
+			t.Errorf("chain of %d: %d ancestors up to %d", length, n, last.PID)
+		case length <= maxDepth && (cuts != 0 || n != length-1):
+			t.Errorf("chain of %d: %d ancestors, cut %d times", length, n, cuts)
+		case length > maxDepth && (cuts != 1 || near < keepNear || root != keepRoot):
+			t.Errorf("chain of %d: cut %d times, %d nearest kept, the root end from %d", length, cuts, near, root)
+		}
 	}
-	if n >= maxDepth || n < maxDepth/2-1 {
-		t.Errorf("%d ancestors kept, want %d to %d", n, maxDepth/2-1, maxDepth-1)
+}
+
+func TestCutInJSON(t *testing.T) {
+	p := chain(maxDepth + 1)
+	b, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Process
+	if err := json.Unmarshal(b, &back); err != nil {
+		t.Fatal(err)
+	}
+	var want, got []uint32
+	for a := range p.Ancestors {
+		if a.Cut {
+			want = append(want, a.PID)
+		}
+	}
+	for a := range back.Ancestors {
+		if a.Cut {
+			got = append(got, a.PID)
+		}
+	}
+	if !slices.Equal(got, want) || len(want) != 1 {
+		t.Errorf("marks at %v, want %v", got, want)
 	}
 }
 
