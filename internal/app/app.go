@@ -33,7 +33,8 @@ type Options struct {
 	Version string
 	Log     *slog.Logger
 	Level   *slog.LevelVar // of Log; the API changes it
-	// Ready is called once everything runs. It must not block.
+	// Ready is called when the sensors are attached and nothing was published
+	// yet. It must not block.
 	Ready func(*Agent)
 }
 
@@ -48,6 +49,7 @@ type Agent struct {
 	kernel    *kernel.Kernel
 	sensors   []contract.Sensor
 	proven    proven
+	provenAll chan struct{} // closed when Features is complete, or will never be
 	enrichers *catalog.Enrichers
 	detectors []contract.Detector
 	reader    *ring.Reader
@@ -65,7 +67,7 @@ type Agent struct {
 // why it could not start, or what broke.
 func Run(ctx context.Context, o Options) error {
 	limitMemory(int64(o.Config.Memory.SoftLimit))
-	a := &Agent{o: o, cfg: o.Config, log: o.Log, started: time.Now(), trouble: newTrouble(o.Log)}
+	a := &Agent{o: o, provenAll: make(chan struct{}), cfg: o.Config, log: o.Log, started: time.Now(), trouble: newTrouble(o.Log)}
 	err := a.start(ctx)
 	if err == nil {
 		err = a.run(ctx)
@@ -73,7 +75,10 @@ func Run(ctx context.Context, o Options) error {
 	return errors.Join(err, a.close())
 }
 
-// Features returns what this kernel can do, as found at the start.
+// Proven is closed when Features is complete, or when the agent stops before.
+func (a *Agent) Proven() <-chan struct{} { return a.provenAll }
+
+// Features returns what this kernel can do, as found until now.
 func (a *Agent) Features() []event.Feature { return a.proven.list() }
 
 // Hub returns the streams of events and alerts.
@@ -189,6 +194,9 @@ func (a *Agent) run(ctx context.Context) error {
 	ls, err := a.listen(ctx)
 	if err != nil {
 		return err
+	}
+	if a.o.Ready != nil {
+		a.o.Ready(a) // before the engine runs, so that it can see the first alert
 	}
 	g, vital := errgroup.WithContext(ctx)
 	top, stopTop := context.WithCancel(context.WithoutCancel(ctx))       // the api

@@ -30,16 +30,14 @@ func (p *proven) list() []event.Feature {
 }
 
 // prove tries the mechanisms that no sensor needs, while the sensors already
-// tell what happens, and then says that the agent is ready.
+// tell what happens.
 func (a *Agent) prove(ctx context.Context) {
-	if !a.Environment().PIDNS {
-		a.proven.add(a.kernel.Mechanisms(ctx))
+	defer close(a.provenAll)
+	if a.Environment().PIDNS {
+		return // done before
 	}
-	if ctx.Err() != nil {
-		return // canaries that were cut short prove nothing, and nobody wants them any more
-	}
-	if a.o.Ready != nil {
-		a.o.Ready(a)
+	if found := a.kernel.Mechanisms(ctx); ctx.Err() == nil { // canaries that were cut short prove nothing
+		a.proven.add(found)
 	}
 }
 

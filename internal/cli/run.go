@@ -133,6 +133,31 @@ func (e *env) startShow(ctx context.Context, a *app.Agent, f *runFlags, log *slo
 	for _, k := range f.kinds {
 		s.kinds[event.Kind(k)] = true
 	}
+	events, err := a.Hub().Read()
+	if err == nil {
+		s.wg.Go(func() {
+			s.begin(a)
+			s.follow(ctx, events)
+		})
+	} else {
+		log.Error("events can't be shown", "err", err)
+	}
+	alerts, err := a.Hub().ReadAlerts()
+	if err == nil {
+		s.wg.Go(func() {
+			<-a.Proven()
+			s.alarm(alerts)
+		})
+	} else {
+		log.Error("alerts can't be shown", "err", err)
+	}
+	return s
+}
+
+// begin prints the table of features, once it is complete.
+func (s *show) begin(a *app.Agent) {
+	<-a.Proven()
+	e := s.e
 	if e.json {
 		_ = e.out.json(a.Features()) // flush tells the error
 	} else {
@@ -141,19 +166,6 @@ func (e *env) startShow(ctx context.Context, a *app.Agent, f *runFlags, log *slo
 		e.out.line(e.out.dim("`merlon check` tells why not more. Ctrl-C stops."))
 	}
 	_ = e.out.flush()
-	events, err := a.Hub().Read()
-	if err == nil {
-		s.wg.Go(func() { s.follow(ctx, events) })
-	} else {
-		log.Error("events can't be shown", "err", err)
-	}
-	alerts, err := a.Hub().ReadAlerts()
-	if err == nil {
-		s.wg.Go(func() { s.alarm(alerts) })
-	} else {
-		log.Error("alerts can't be shown", "err", err)
-	}
-	return s
 }
 
 // follow prints events until the hub closes.
