@@ -90,9 +90,10 @@ func (u *Unit) Attach(prog string, target ...Target) error {
 func (u *Unit) attach(prog string, t Target) error {
 	spec := u.specs[prog]
 	l, err := u.k.attach(u.progs[prog], spec, t)
-	// Before Linux 5.15 one program can't be twice on a perf event, and one
-	// that was just detached may still be there: see release.
-	for i := 0; errors.Is(err, unix.EEXIST) && i < 1000 && (spec.Type == ebpf.TracePoint || spec.Type == ebpf.Kprobe); i++ {
+	// One program can't be twice on a raw tracepoint, nor, before Linux 5.15, on
+	// a perf event; one that was just detached may still be there, held by a
+	// call under way on its link (Links) or by a child of ours: see release.
+	for i := 0; errors.Is(err, unix.EEXIST) && i < 1000 && mayLinger(spec.Type); i++ {
 		time.Sleep(time.Millisecond)
 		l, err = u.k.attach(u.progs[prog], spec, t)
 	}
@@ -101,6 +102,10 @@ func (u *Unit) attach(prog string, t Target) error {
 	}
 	u.links[prog] = append(u.links[prog], &attachment{link: l, point: spec.SectionName, target: t})
 	return nil
+}
+
+func mayLinger(t ebpf.ProgramType) bool {
+	return t == ebpf.TracePoint || t == ebpf.Kprobe || t == ebpf.RawTracepoint || t == ebpf.Tracing
 }
 
 // attach creates the link that the program's type asks for.

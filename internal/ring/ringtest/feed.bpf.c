@@ -68,7 +68,10 @@ int feed(void *ctx)
 	if (!slot || !rec)
 		return 0;
 	size = slot->size;
-	if (size < sizeof(*h) || size > REC_MAX)
+	if (size < sizeof(*h))
+		return 0;
+	barrier_var(size); /* Debian 5.10, 6.1 and 6.12 lose the bounds of one merged check */
+	if (size > REC_MAX)
 		return 0;
 	h = (void *)rec;
 	h->time = bpf_ktime_get_boot_ns();
