@@ -101,11 +101,10 @@ func (p *printer) statusTables(st *api.Status) {
 		rows = append(rows, []string{event.Safe(t.Name), countText(uint64(max(t.Count, 0))), countText(uint64(max(t.Limit, 0)))})
 	}
 	for _, m := range st.Maps {
-		n := "–"
-		if m.Entries >= 0 {
-			n = countText(uint64(m.Entries))
+		if m.Entries < 0 {
+			continue // an array: always full
 		}
-		rows = append(rows, []string{"map " + event.Safe(m.Name), n, countText(uint64(m.Max))})
+		rows = append(rows, []string{"map " + event.Safe(m.Name), countText(uint64(m.Entries)), countText(uint64(m.Max))})
 	}
 	p.rows(rows)
 	p.line("")
