@@ -93,7 +93,7 @@ func (u *Unit) attach(prog string, t Target) error {
 	// One program can't be twice on a raw tracepoint, nor, before Linux 5.15, on
 	// a perf event; one that was just detached may still be there, held by a
 	// call under way on its link (Links) or by a child of ours: see release.
-	for i := 0; errors.Is(err, unix.EEXIST) && i < 1000 && mayLinger(spec.Type); i++ {
+	for i := 0; exists(err) && i < 1000 && mayLinger(spec.Type); i++ {
 		time.Sleep(time.Millisecond)
 		l, err = u.k.attach(u.progs[prog], spec, t)
 	}
@@ -102,6 +102,11 @@ func (u *Unit) attach(prog string, t Target) error {
 	}
 	u.links[prog] = append(u.links[prog], &attachment{link: l, point: spec.SectionName, target: t})
 	return nil
+}
+
+// exists tells EEXIST also where the library passes it on as text only.
+func exists(err error) bool {
+	return err != nil && (errors.Is(err, unix.EEXIST) || strings.HasSuffix(err.Error(), unix.EEXIST.Error()))
 }
 
 func mayLinger(t ebpf.ProgramType) bool {

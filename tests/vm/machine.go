@@ -31,6 +31,9 @@ type Machine struct {
 // ErrNoQEMU is returned where the emulator is not installed.
 var ErrNoQEMU = errors.New("no QEMU on this machine")
 
+// errEnded says that a machine died, or left, before its last job was done.
+var errEnded = errors.New("the machine ended before its jobs did")
+
 // FindQEMU returns the emulator for an architecture; the error wraps ErrNoQEMU
 // and names the package that brings it.
 func FindQEMU(arch string) (string, error) {
@@ -110,7 +113,7 @@ func (m *Machine) Run(ctx context.Context, line func(string)) error {
 	case ctx.Err() != nil:
 		err = fmt.Errorf("stopped: %w", context.Cause(ctx))
 	case err == nil:
-		err = errors.New("the machine ended before its jobs did")
+		err = errEnded
 	}
 	return fmt.Errorf("run %s: %w; the console ends with:\n%s", m.Kernel.Name, err, tail(console, 40))
 }
