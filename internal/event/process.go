@@ -152,6 +152,13 @@ type Container struct {
 	Pod     string `json:"pod,omitempty" doc:"Kubernetes pod UID" source:"merlon"`
 }
 
+// CgroupV1Controllers names the cgroup v1 controllers by whose hierarchy tasks
+// are followed, best first: container runtimes and systemd place every task in
+// them. The sensor and the readers of paths must follow the same one.
+func CgroupV1Controllers() []string {
+	return []string{"pids", "memory", "cpu", "cpuset", "devices"}
+}
+
 // Cgroup reports a control group that was made, renamed or removed.
 type Cgroup struct {
 	ID        uint64 `json:"id" doc:"id of the cgroup within its hierarchy" source:"kernel"`

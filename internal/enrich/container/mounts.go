@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/merlon/merlon/internal/event"
 )
 
 // Mount is a mounted cgroup hierarchy.
@@ -20,10 +22,6 @@ type Mount struct {
 	Root      string // the cgroup that is mounted there, "/" for the whole hierarchy
 	Hierarchy uint32 // its number, 0 for v2
 }
-
-// controllers are the v1 controllers whose hierarchy is followed, the first
-// that has one: the same choice as the process sensor's.
-var controllers = []string{"pids", "memory", "cpu", "cpuset", "devices"}
 
 // hierarchy returns the controller and number of the v1 hierarchy to follow,
 // 0 when all controllers are on v2 (/proc/cgroups, cgroups(7)).
@@ -42,7 +40,7 @@ func hierarchy(proc string) (controller string, number uint32) {
 			numbers[f[0]] = uint32(n)
 		}
 	}
-	for _, c := range controllers {
+	for _, c := range event.CgroupV1Controllers() {
 		if numbers[c] != 0 {
 			return c, numbers[c]
 		}

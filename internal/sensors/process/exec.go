@@ -118,6 +118,8 @@ type execPart struct {
 	fds    [3]event.FD
 }
 
+// newExec makes the part that ends with the event, but for its name and
+// arguments, which it may share with the process.
 func (d *Decoder) newExec(r *processExecRec, at *execSpans, argc int) *event.Exec {
 	if len(d.execs) == 0 {
 		d.execs = make([]execPart, 16)

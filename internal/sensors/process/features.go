@@ -37,10 +37,6 @@ func (s *Sensor) spec() (*ebpf.CollectionSpec, error) {
 	return spec, spec.Variables[processVarSeedSlot].Set(uint32(cpus))
 }
 
-// v1Controllers are the cgroup v1 controllers whose hierarchy tells the
-// container, best first: runtimes and systemd place every task in them.
-var v1Controllers = []string{"pids", "memory", "cpu", "cpuset", "devices"}
-
 // knobs sets which v1 hierarchy the programs follow besides v2.
 func (s *Sensor) knobs() map[string]any {
 	ssid, err := v1Hierarchy(s.k)
@@ -51,7 +47,7 @@ func (s *Sensor) knobs() map[string]any {
 }
 
 // v1Hierarchy returns the subsystem index (enum cgroup_subsys_id of the running
-// kernel) of the first of v1Controllers on a v1 hierarchy; -1 when all are on
+// kernel) of the first of event.CgroupV1Controllers on a v1 hierarchy; -1 when all are on
 // v2. Source: /proc/cgroups, cgroups(7).
 func v1Hierarchy(k *kernel.Kernel) (ssid int32, err error) {
 	b, err := os.ReadFile("/proc/cgroups")
@@ -65,7 +61,7 @@ func v1Hierarchy(k *kernel.Kernel) (ssid int32, err error) {
 			v1[f[0]] = f[1] != "0"
 		}
 	}
-	for _, name := range v1Controllers {
+	for _, name := range event.CgroupV1Controllers() {
 		if v1[name] {
 			return subsysID(k, name)
 		}

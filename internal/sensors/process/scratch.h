@@ -6,11 +6,12 @@
 #include "record.h"
 
 /*
+ * One record being built in text.buf: the fixed part, then what varies.
+ *
  * busy needs no atomic exchange (which Linux 5.10 lacks): raw tracepoints run
  * with preemption off, so on one CPU only an interrupt could come between, and
  * none of our programs with scratch run in one.
  */
-/* One record being built in text.buf: the fixed part, then what varies. */
 struct scratch {
 	__u32 busy;
 	__u32 env_skip; /* the string at hand is the rest of a long variable */
@@ -107,10 +108,8 @@ static __always_inline bool read_file(struct scratch *s, __u32 slot, struct file
 		event_fault(slot == seed_slot ? KIND_TASK : KIND_EXEC, FAULT_KERNEL_READ);
 		return false;
 	}
-	switch (r->mode & S_IFMT) {
-	case S_IFSOCK:
-		return true;
-	}
+	if ((r->mode & S_IFMT) == S_IFSOCK)
+		return true; /* it has no path */
 	r->status =
 		append_path(slot, (__u64)__builtin_preserve_access_index(&f->f_path), (__u64)root);
 	r->path_len = s->text.off - start;

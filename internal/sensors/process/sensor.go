@@ -72,8 +72,8 @@ func (s *Sensor) programs(kinds []event.Kind) []string {
 	return p
 }
 
-// Attach implements contract.Sensor. A program that the kernel refuses is
-// reported and left out; the rest is attached. It is an error when nothing
+// Attach implements contract.Sensor. A program that the kernel refuses is left
+// out and told by Degraded; the rest is attached. It is an error when nothing
 // that was asked for could be attached.
 func (s *Sensor) Attach(ctx context.Context, kinds []event.Kind) error {
 	s.mu.Lock()
@@ -102,7 +102,6 @@ func (s *Sensor) Attach(ctx context.Context, kinds []event.Kind) error {
 		if err := s.unit.Attach(p); err != nil {
 			s.failed[p] = err
 			last = err
-			s.log.Error("attach", "program", p, "err", err)
 			continue
 		}
 		delete(s.failed, p)
