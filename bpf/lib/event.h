@@ -109,44 +109,73 @@ static __always_inline void event_header(struct event_hdr *h, __u16 kind)
 	h->cpu = bpf_get_smp_processor_id();
 }
 
-/*
- * Waking the reader costs an interrupt, in a virtual machine some 15 us: more
- * than all the rest of a record. So a ring wakes it at most once in
- * EVENT_WAKE_NS, and the reader, once woken, looks again after longer than that
- * until it has found nothing: no record waits without either.
- */
-enum event_wake {
-	EVENT_WAKE_NS = 3000000,
-};
-
 enum event_ring {
 	RING_CRIT = 0,
 	RING_BULK = 1,
 };
 
-static volatile __u64 event_woken[2]; /* when each ring last woke the reader */
+/*
+ * Waking the reader costs an interrupt, in a virtual machine some 15 us: more
+ * than all the rest of a record. So the reader says when it wants to be woken.
+ */
+enum reader_state {
+	READER_NONE = 0, /* nobody says anything: the kernel decides */
+	READER_AWAKE = 1, /* it will look by itself */
+	READER_ASLEEP = 2, /* the next record must wake it */
+};
+
+/* Written by the reader through a mapping; shared like the rings. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u64); /* enum reader_state */
+} events_reader SEC(".maps");
 
 static __always_inline void *event_map(enum event_ring ring)
 {
 	return ring == RING_BULK ? (void *)&events_bulk : (void *)&events_crit;
 }
 
-static __always_inline __u64 event_flags(enum event_ring ring)
+/* event_flags: how a record about to be sent wakes the reader. */
+static __always_inline __u64 event_flags(void)
 {
-	__u64 now = bpf_ktime_get_boot_ns();
+	__u32 zero = 0;
+	volatile __u64 *state = bpf_map_lookup_elem(&events_reader, &zero);
 
-	if (now - event_woken[ring] < EVENT_WAKE_NS)
+	if (!state || *state == READER_NONE)
+		return 0;
+	if (*state == READER_AWAKE)
 		return BPF_RB_NO_WAKEUP;
-	event_woken[ring] = now;
+	*state = READER_AWAKE;
 	return BPF_RB_FORCE_WAKEUP;
+}
+
+/*
+ * event_sent: the reader may have gone to sleep between event_flags and the
+ * end of the record. Sending is a full barrier (xchg in bpf_ringbuf_commit), and
+ * the reader looks once more after it has said that it sleeps: one of the two
+ * sees the other. An empty, discarded record is the only wakeup without one.
+ */
+static __always_inline void event_sent(enum event_ring ring)
+{
+	void *none;
+
+	if (event_flags() != BPF_RB_FORCE_WAKEUP)
+		return;
+	none = bpf_ringbuf_reserve(event_map(ring), 8, 0);
+	if (none)
+		bpf_ringbuf_discard(none, BPF_RB_FORCE_WAKEUP);
 }
 
 /* event_output: send a finished record and keep the books. */
 static __always_inline void event_output(enum event_ring ring, __u32 kind, void *rec, __u64 size)
 {
 	event_produced(kind);
-	if (bpf_ringbuf_output(event_map(ring), rec, size, event_flags(ring)))
+	if (bpf_ringbuf_output(event_map(ring), rec, size, event_flags()))
 		event_lost(kind, LOSS_RING_FULL);
+	event_sent(ring);
 }
 
 /* event_reserve: a record of fixed size with its header filled in, or NULL, counted. */
@@ -164,7 +193,8 @@ static __always_inline void *event_reserve(enum event_ring ring, __u32 kind, __u
 
 static __always_inline void event_submit(enum event_ring ring, void *rec)
 {
-	bpf_ringbuf_submit(rec, event_flags(ring));
+	bpf_ringbuf_submit(rec, event_flags());
+	event_sent(ring);
 }
 
 #endif

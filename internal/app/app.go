@@ -106,7 +106,7 @@ func (a *Agent) start(ctx context.Context) error {
 		return err
 	}
 	if a.reader, err = ring.New(ring.Options{
-		Critical: a.kernel.Map("events_crit"), Bulk: a.kernel.Map("events_bulk"),
+		Critical: a.kernel.Map("events_crit"), Bulk: a.kernel.Map("events_bulk"), State: a.kernel.Map("events_reader"),
 		QueueBytes: int(a.cfg.Rings.Queue), Log: a.log,
 	}); err != nil {
 		return err

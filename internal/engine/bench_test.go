@@ -44,7 +44,7 @@ func BenchmarkKernelToSink(b *testing.B) {
 	if err := f.Set(ringtest.Record{Kind: wireExec, Data: append(record(wireExec, 1, plain), make([]byte, 1000)...)}); err != nil {
 		b.Fatal(err)
 	}
-	r, err := ring.New(ring.Options{Critical: f.Critical, Bulk: f.Bulk})
+	r, err := ring.New(ring.Options{Critical: f.Critical, Bulk: f.Bulk, State: f.State})
 	if err != nil {
 		b.Fatal(err)
 	}

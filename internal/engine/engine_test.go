@@ -343,7 +343,7 @@ func TestProducedEqualsDeliveredPlusLost(t *testing.T) {
 	if err := f.Set(mk(wireExec, false, plain), mk(wireCgroup, true, plain), mk(wireArgs, false, plain), mk(wireCgroup, true, refuse)); err != nil {
 		t.Fatal(err)
 	}
-	r, err := ring.New(ring.Options{Critical: f.Critical, Bulk: f.Bulk, QueueBytes: 1})
+	r, err := ring.New(ring.Options{Critical: f.Critical, Bulk: f.Bulk, State: f.State, QueueBytes: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

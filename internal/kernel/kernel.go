@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -170,8 +171,8 @@ func sharedSpec() (*ebpf.CollectionSpec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read shared maps: %w", err)
 	}
-	for name, m := range spec.Maps {
-		if m.Type == ebpf.Array { // .rodata
+	for name := range spec.Maps {
+		if strings.HasPrefix(name, ".") { // .rodata
 			delete(spec.Maps, name)
 		}
 	}

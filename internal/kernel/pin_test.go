@@ -43,7 +43,7 @@ func TestPinAdoptReplace(t *testing.T) {
 	if err := u.Pin(""); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"shared/event_counts", "shared/events_crit", "unit/links/t_call", "unit/links/t_exec", "unit/maps/t_tails"}
+	want := []string{"shared/event_counts", "shared/events_crit", "shared/events_reader", "unit/links/t_call", "unit/links/t_exec", "unit/maps/t_tails"}
 	if got := pinned(t, dir); !slices.Equal(got, want) {
 		t.Fatalf("pinned %v, want %v", got, want)
 	}
@@ -81,7 +81,7 @@ func TestPinAdoptReplace(t *testing.T) {
 	if err := old.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got := pinned(t, dir); !slices.Equal(got, []string{"shared/event_counts", "shared/events_crit", "unit/links/t_exec"}) {
+	if got := pinned(t, dir); !slices.Equal(got, []string{"shared/event_counts", "shared/events_crit", "shared/events_reader", "unit/links/t_exec"}) {
 		t.Errorf("after replacing, pinned: %v", got)
 	}
 	pid = runCanary(t)

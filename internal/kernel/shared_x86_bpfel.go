@@ -63,13 +63,14 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	sharedMapEventCounts = "event_counts"
-	sharedMapEventsBulk  = "events_bulk"
-	sharedMapEventsCrit  = "events_crit"
-	sharedVarUnusedFault = "unused_fault"
-	sharedVarUnusedHdr   = "unused_hdr"
-	sharedVarUnusedKind  = "unused_kind"
-	sharedVarUnusedLoss  = "unused_loss"
+	sharedMapEventCounts  = "event_counts"
+	sharedMapEventsBulk   = "events_bulk"
+	sharedMapEventsCrit   = "events_crit"
+	sharedMapEventsReader = "events_reader"
+	sharedVarUnusedFault  = "unused_fault"
+	sharedVarUnusedHdr    = "unused_hdr"
+	sharedVarUnusedKind   = "unused_kind"
+	sharedVarUnusedLoss   = "unused_loss"
 )
 
 // loadShared returns the embedded CollectionSpec for shared.
@@ -120,9 +121,10 @@ type sharedProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sharedMapSpecs struct {
-	EventCounts *ebpf.MapSpec `ebpf:"event_counts"`
-	EventsBulk  *ebpf.MapSpec `ebpf:"events_bulk"`
-	EventsCrit  *ebpf.MapSpec `ebpf:"events_crit"`
+	EventCounts  *ebpf.MapSpec `ebpf:"event_counts"`
+	EventsBulk   *ebpf.MapSpec `ebpf:"events_bulk"`
+	EventsCrit   *ebpf.MapSpec `ebpf:"events_crit"`
+	EventsReader *ebpf.MapSpec `ebpf:"events_reader"`
 }
 
 // sharedVariableSpecs contains global variables before they are loaded into the kernel.
@@ -155,9 +157,10 @@ func (o *sharedObjects) Close() error {
 //
 // It can be passed to loadSharedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sharedMaps struct {
-	EventCounts *ebpf.Map `ebpf:"event_counts"`
-	EventsBulk  *ebpf.Map `ebpf:"events_bulk"`
-	EventsCrit  *ebpf.Map `ebpf:"events_crit"`
+	EventCounts  *ebpf.Map `ebpf:"event_counts"`
+	EventsBulk   *ebpf.Map `ebpf:"events_bulk"`
+	EventsCrit   *ebpf.Map `ebpf:"events_crit"`
+	EventsReader *ebpf.Map `ebpf:"events_reader"`
 }
 
 func (m *sharedMaps) Close() error {
@@ -165,6 +168,7 @@ func (m *sharedMaps) Close() error {
 		m.EventCounts,
 		m.EventsBulk,
 		m.EventsCrit,
+		m.EventsReader,
 	)
 }
 

@@ -42,6 +42,7 @@ const (
 	unitMapEventCounts  = "event_counts"
 	unitMapEventsBulk   = "events_bulk"
 	unitMapEventsCrit   = "events_crit"
+	unitMapEventsReader = "events_reader"
 	unitMapT_huge       = "t_huge"
 	unitMapT_seen       = "t_seen"
 	unitMapT_tails      = "t_tails"
@@ -121,12 +122,13 @@ type unitProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type unitMapSpecs struct {
-	EventCounts *ebpf.MapSpec `ebpf:"event_counts"`
-	EventsBulk  *ebpf.MapSpec `ebpf:"events_bulk"`
-	EventsCrit  *ebpf.MapSpec `ebpf:"events_crit"`
-	T_huge      *ebpf.MapSpec `ebpf:"t_huge"`
-	T_seen      *ebpf.MapSpec `ebpf:"t_seen"`
-	T_tails     *ebpf.MapSpec `ebpf:"t_tails"`
+	EventCounts  *ebpf.MapSpec `ebpf:"event_counts"`
+	EventsBulk   *ebpf.MapSpec `ebpf:"events_bulk"`
+	EventsCrit   *ebpf.MapSpec `ebpf:"events_crit"`
+	EventsReader *ebpf.MapSpec `ebpf:"events_reader"`
+	T_huge       *ebpf.MapSpec `ebpf:"t_huge"`
+	T_seen       *ebpf.MapSpec `ebpf:"t_seen"`
+	T_tails      *ebpf.MapSpec `ebpf:"t_tails"`
 }
 
 // unitVariableSpecs contains global variables before they are loaded into the kernel.
@@ -159,12 +161,13 @@ func (o *unitObjects) Close() error {
 //
 // It can be passed to loadUnitObjects or ebpf.CollectionSpec.LoadAndAssign.
 type unitMaps struct {
-	EventCounts *ebpf.Map `ebpf:"event_counts"`
-	EventsBulk  *ebpf.Map `ebpf:"events_bulk"`
-	EventsCrit  *ebpf.Map `ebpf:"events_crit"`
-	T_huge      *ebpf.Map `ebpf:"t_huge"`
-	T_seen      *ebpf.Map `ebpf:"t_seen"`
-	T_tails     *ebpf.Map `ebpf:"t_tails"`
+	EventCounts  *ebpf.Map `ebpf:"event_counts"`
+	EventsBulk   *ebpf.Map `ebpf:"events_bulk"`
+	EventsCrit   *ebpf.Map `ebpf:"events_crit"`
+	EventsReader *ebpf.Map `ebpf:"events_reader"`
+	T_huge       *ebpf.Map `ebpf:"t_huge"`
+	T_seen       *ebpf.Map `ebpf:"t_seen"`
+	T_tails      *ebpf.Map `ebpf:"t_tails"`
 }
 
 func (m *unitMaps) Close() error {
@@ -172,6 +175,7 @@ func (m *unitMaps) Close() error {
 		m.EventCounts,
 		m.EventsBulk,
 		m.EventsCrit,
+		m.EventsReader,
 		m.T_huge,
 		m.T_seen,
 		m.T_tails,

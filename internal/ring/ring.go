@@ -33,24 +33,27 @@ const (
 	slabSize     = 256 << 10 // the largest record, an exec with 24 KiB of arguments and long paths, has 56 KiB
 	minSlabs     = 4
 
-	// pollEvery is the pause between two looks at the rings. It is longer than
-	// EVENT_WAKE_NS of bpf/lib/event.h, within which the kernel side wakes us
-	// once and no more: a look that comes later and finds nothing has seen
-	// everything that was sent without a wakeup.
-	pollEvery = 4 * time.Millisecond
-	// rest bounds a wait for a wakeup, in case a record took longer than that
-	// from the decision not to wake to being finished (a CPU taken away by the
-	// hypervisor).
+	// A wakeup costs more than reading many records: an interrupt on the CPU
+	// of the producer, and several switches of threads here. So the reader is
+	// woken at once by lookBurst records that come alone, but looks no more than
+	// once in lookEvery while they keep coming.
+	lookEvery = 25 * time.Millisecond
+	lookBurst = 8
+	// busyRest is the pause for an unfinished record.
+	busyRest = time.Millisecond
+	// rest bounds a wait for a wakeup. No known way loses one, but a ring so
+	// full that it does not hold the empty record of event_sent.
 	rest = time.Second
 	// grace is how long the queue may stay full until bulk records are dropped.
 	grace = 100 * time.Millisecond
 )
 
-// Options are what New needs. Critical and Bulk stay the caller's and must
-// outlive the Reader.
+// Options are what New needs. The maps stay the caller's and must outlive the
+// Reader.
 type Options struct {
 	Critical, Bulk *ebpf.Map
-	QueueBytes     int // most memory for waiting records; 0 means 8 MiB, the least is 1 MiB
+	State          *ebpf.Map // events_reader of bpf/lib/event.h
+	QueueBytes     int       // most memory for waiting records; 0 means 8 MiB, the least is 1 MiB
 	Log            *slog.Logger
 }
 
@@ -58,7 +61,9 @@ type Options struct {
 // returned. Stats may be called at any time by any goroutine.
 type Reader struct {
 	crit, bulk *consumer
+	sleeper    *sleeper
 	poll       *poller
+	pace       pace
 	log        *slog.Logger
 
 	queue chan *Batch // full batches, and one that is not when the queue was empty
@@ -98,8 +103,8 @@ type Stats struct {
 
 // New maps the rings. Nothing is read before Run.
 func New(o Options) (*Reader, error) {
-	if o.Critical == nil || o.Bulk == nil {
-		return nil, errors.New("open rings: a ring is missing")
+	if o.Critical == nil || o.Bulk == nil || o.State == nil {
+		return nil, errors.New("open rings: a map is missing")
 	}
 	if o.QueueBytes == 0 {
 		o.QueueBytes = defaultQueue
@@ -116,16 +121,21 @@ func New(o Options) (*Reader, error) {
 		_ = crit.close()
 		return nil, err
 	}
-	poll, err := newPoller(o.Critical.FD(), o.Bulk.FD())
+	state, err := newSleeper(o.State)
 	if err != nil {
 		_, _ = crit.close(), bulk.close()
+		return nil, err
+	}
+	poll, err := newPoller(o.Critical.FD(), o.Bulk.FD())
+	if err != nil {
+		_, _, _ = crit.close(), bulk.close(), state.close()
 		return nil, err
 	}
 	slabs := max(minSlabs, o.QueueBytes/slabSize)
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	return &Reader{
-		crit: crit, bulk: bulk, poll: poll, log: o.Log,
+		crit: crit, bulk: bulk, sleeper: state, poll: poll, log: o.Log,
 		queue: make(chan *Batch, slabs), free: make(chan *Batch, slabs),
 		slabs: slabs, timer: timer,
 	}, nil
@@ -136,7 +146,7 @@ func (r *Reader) Batches() <-chan *Batch { return r.queue }
 
 // Close unmaps the rings. Batches already handed over stay valid.
 func (r *Reader) Close() error {
-	return errors.Join(r.crit.close(), r.bulk.close(), r.poll.close())
+	return errors.Join(r.crit.close(), r.bulk.close(), r.sleeper.close(), r.poll.close())
 }
 
 // Stats returns the books. They lag behind by at most one look at the rings.
@@ -166,7 +176,9 @@ func (r *Reader) Stats() Stats {
 func (r *Reader) Run(ctx context.Context) error {
 	defer close(r.queue)
 	defer r.poll.wakeOn(ctx)()
+	r.sleeper.awake()
 	for ctx.Err() == nil {
+		before := r.counts.bytes
 		res, err := r.drain(ctx)
 		r.settle()
 		if err != nil {
@@ -175,13 +187,14 @@ func (r *Reader) Run(ctx context.Context) error {
 		switch {
 		case res.full:
 			r.waitFree(ctx)
-		case res.busy || r.cur != nil && r.cur.n > 0 || res.moved:
-			r.sleep(ctx, pollEvery)
-		default: // a look longer than the kernel's pause after the last one found nothing
-			if err := r.poll.wait(ctx, rest); err != nil {
+		case res.busy || r.cur != nil && r.cur.n > 0:
+			r.sleep(ctx, busyRest)
+		case res.moved:
+			r.sleep(ctx, r.pace.pause(time.Now(), int(r.counts.bytes-before), min(len(r.crit.data), len(r.bulk.data))/2))
+		default:
+			if err := r.doze(ctx); err != nil {
 				return err
 			}
-			r.counts.wakeups++
 		}
 	}
 	if r.cur != nil && r.cur.n > 0 {
@@ -198,7 +211,24 @@ func (r *Reader) settle() {
 	r.mu.Unlock()
 }
 
+// doze waits for a wakeup, unless a record has come since the last look.
+func (r *Reader) doze(ctx context.Context) error {
+	r.sleeper.asleep()
+	defer r.sleeper.awake()
+	if r.crit.end() != r.crit.pos || r.bulk.end() != r.bulk.pos {
+		return nil
+	}
+	if err := r.poll.wait(ctx, rest); err != nil {
+		return err
+	}
+	r.counts.wakeups++
+	return nil
+}
+
 func (r *Reader) sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
 	r.timer.Reset(d)
 	select {
 	case <-r.timer.C:

@@ -23,7 +23,7 @@ const (
 // once it has ended.
 func start(tb testing.TB, f *ringtest.Feeder, queue int) (*ring.Reader, func()) {
 	tb.Helper()
-	r, err := ring.New(ring.Options{Critical: f.Critical, Bulk: f.Bulk, QueueBytes: queue})
+	r, err := ring.New(ring.Options{Critical: f.Critical, Bulk: f.Bulk, State: f.State, QueueBytes: queue})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func captureLife(ctx context.Context) (_ life, err error) {
 	if err := sensor.Attach(ctx, lifeKinds); err != nil {
 		return nil, err
 	}
-	r, err := ring.New(ring.Options{Critical: k.Map("events_crit"), Bulk: k.Map("events_bulk")})
+	r, err := ring.New(ring.Options{Critical: k.Map("events_crit"), Bulk: k.Map("events_bulk"), State: k.Map("events_reader")})
 	if err != nil {
 		return nil, err
 	}

@@ -115,7 +115,7 @@ func (p *pipeline) run(ctx context.Context) error {
 		return err
 	}
 	var err error
-	p.reader, err = ring.New(ring.Options{Critical: p.feeder.Critical, Bulk: p.feeder.Bulk, QueueBytes: int(p.conf.Rings.Queue)})
+	p.reader, err = ring.New(ring.Options{Critical: p.feeder.Critical, Bulk: p.feeder.Bulk, State: p.feeder.State, QueueBytes: int(p.conf.Rings.Queue)})
 	if err != nil {
 		return err
 	}

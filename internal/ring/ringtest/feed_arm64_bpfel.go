@@ -42,13 +42,14 @@ type feedFeedSlot struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	feedMapEventCounts = "event_counts"
-	feedMapEventsBulk  = "events_bulk"
-	feedMapEventsCrit  = "events_crit"
-	feedMapFeedConf    = "feed_conf"
-	feedMapFeedRecs    = "feed_recs"
-	feedMapFeedSlots   = "feed_slots"
-	feedProgFeed       = "feed"
+	feedMapEventCounts  = "event_counts"
+	feedMapEventsBulk   = "events_bulk"
+	feedMapEventsCrit   = "events_crit"
+	feedMapEventsReader = "events_reader"
+	feedMapFeedConf     = "feed_conf"
+	feedMapFeedRecs     = "feed_recs"
+	feedMapFeedSlots    = "feed_slots"
+	feedProgFeed        = "feed"
 )
 
 // loadFeed returns the embedded CollectionSpec for feed.
@@ -100,12 +101,13 @@ type feedProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type feedMapSpecs struct {
-	EventCounts *ebpf.MapSpec `ebpf:"event_counts"`
-	EventsBulk  *ebpf.MapSpec `ebpf:"events_bulk"`
-	EventsCrit  *ebpf.MapSpec `ebpf:"events_crit"`
-	FeedConf    *ebpf.MapSpec `ebpf:"feed_conf"`
-	FeedRecs    *ebpf.MapSpec `ebpf:"feed_recs"`
-	FeedSlots   *ebpf.MapSpec `ebpf:"feed_slots"`
+	EventCounts  *ebpf.MapSpec `ebpf:"event_counts"`
+	EventsBulk   *ebpf.MapSpec `ebpf:"events_bulk"`
+	EventsCrit   *ebpf.MapSpec `ebpf:"events_crit"`
+	EventsReader *ebpf.MapSpec `ebpf:"events_reader"`
+	FeedConf     *ebpf.MapSpec `ebpf:"feed_conf"`
+	FeedRecs     *ebpf.MapSpec `ebpf:"feed_recs"`
+	FeedSlots    *ebpf.MapSpec `ebpf:"feed_slots"`
 }
 
 // feedVariableSpecs contains global variables before they are loaded into the kernel.
@@ -134,12 +136,13 @@ func (o *feedObjects) Close() error {
 //
 // It can be passed to loadFeedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type feedMaps struct {
-	EventCounts *ebpf.Map `ebpf:"event_counts"`
-	EventsBulk  *ebpf.Map `ebpf:"events_bulk"`
-	EventsCrit  *ebpf.Map `ebpf:"events_crit"`
-	FeedConf    *ebpf.Map `ebpf:"feed_conf"`
-	FeedRecs    *ebpf.Map `ebpf:"feed_recs"`
-	FeedSlots   *ebpf.Map `ebpf:"feed_slots"`
+	EventCounts  *ebpf.Map `ebpf:"event_counts"`
+	EventsBulk   *ebpf.Map `ebpf:"events_bulk"`
+	EventsCrit   *ebpf.Map `ebpf:"events_crit"`
+	EventsReader *ebpf.Map `ebpf:"events_reader"`
+	FeedConf     *ebpf.Map `ebpf:"feed_conf"`
+	FeedRecs     *ebpf.Map `ebpf:"feed_recs"`
+	FeedSlots    *ebpf.Map `ebpf:"feed_slots"`
 }
 
 func (m *feedMaps) Close() error {
@@ -147,6 +150,7 @@ func (m *feedMaps) Close() error {
 		m.EventCounts,
 		m.EventsBulk,
 		m.EventsCrit,
+		m.EventsReader,
 		m.FeedConf,
 		m.FeedRecs,
 		m.FeedSlots,

@@ -46,6 +46,7 @@ type Count struct{ Produced, Lost uint64 }
 // Feeder owns two rings and the program that fills them.
 type Feeder struct {
 	Critical, Bulk *ebpf.Map
+	State          *ebpf.Map
 	coll           *ebpf.Collection
 }
 
@@ -79,7 +80,7 @@ func open(critical, bulk int) (*Feeder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load feed program: %w", err)
 	}
-	return &Feeder{Critical: coll.Maps["events_crit"], Bulk: coll.Maps["events_bulk"], coll: coll}, nil
+	return &Feeder{Critical: coll.Maps["events_crit"], Bulk: coll.Maps["events_bulk"], State: coll.Maps["events_reader"], coll: coll}, nil
 }
 
 // Set chooses the records that Feed sends in turn. Not while Feed runs.

@@ -244,6 +244,7 @@ const (
 	processMapEventCounts    = "event_counts"
 	processMapEventsBulk     = "events_bulk"
 	processMapEventsCrit     = "events_crit"
+	processMapEventsReader   = "events_reader"
 	processMapProcBefore     = "proc_before"
 	processMapProcScratch    = "proc_scratch"
 	processProgProcCgMkdir   = "proc_cg_mkdir"
@@ -317,11 +318,12 @@ type processProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type processMapSpecs struct {
-	EventCounts *ebpf.MapSpec `ebpf:"event_counts"`
-	EventsBulk  *ebpf.MapSpec `ebpf:"events_bulk"`
-	EventsCrit  *ebpf.MapSpec `ebpf:"events_crit"`
-	ProcBefore  *ebpf.MapSpec `ebpf:"proc_before"`
-	ProcScratch *ebpf.MapSpec `ebpf:"proc_scratch"`
+	EventCounts  *ebpf.MapSpec `ebpf:"event_counts"`
+	EventsBulk   *ebpf.MapSpec `ebpf:"events_bulk"`
+	EventsCrit   *ebpf.MapSpec `ebpf:"events_crit"`
+	EventsReader *ebpf.MapSpec `ebpf:"events_reader"`
+	ProcBefore   *ebpf.MapSpec `ebpf:"proc_before"`
+	ProcScratch  *ebpf.MapSpec `ebpf:"proc_scratch"`
 }
 
 // processVariableSpecs contains global variables before they are loaded into the kernel.
@@ -353,11 +355,12 @@ func (o *processObjects) Close() error {
 //
 // It can be passed to loadProcessObjects or ebpf.CollectionSpec.LoadAndAssign.
 type processMaps struct {
-	EventCounts *ebpf.Map `ebpf:"event_counts"`
-	EventsBulk  *ebpf.Map `ebpf:"events_bulk"`
-	EventsCrit  *ebpf.Map `ebpf:"events_crit"`
-	ProcBefore  *ebpf.Map `ebpf:"proc_before"`
-	ProcScratch *ebpf.Map `ebpf:"proc_scratch"`
+	EventCounts  *ebpf.Map `ebpf:"event_counts"`
+	EventsBulk   *ebpf.Map `ebpf:"events_bulk"`
+	EventsCrit   *ebpf.Map `ebpf:"events_crit"`
+	EventsReader *ebpf.Map `ebpf:"events_reader"`
+	ProcBefore   *ebpf.Map `ebpf:"proc_before"`
+	ProcScratch  *ebpf.Map `ebpf:"proc_scratch"`
 }
 
 func (m *processMaps) Close() error {
@@ -365,6 +368,7 @@ func (m *processMaps) Close() error {
 		m.EventCounts,
 		m.EventsBulk,
 		m.EventsCrit,
+		m.EventsReader,
 		m.ProcBefore,
 		m.ProcScratch,
 	)
