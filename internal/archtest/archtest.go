@@ -64,6 +64,7 @@ var merlon = law{
 		{dir: "internal/event/fields", layer: layerNouns},
 		{dir: "internal/contract", layer: layerNouns},
 		{dir: "internal/config", layer: layerNouns},
+		{dir: "internal/record", layer: layerNouns},
 		{dir: "internal/match", layer: layerNouns},
 		{dir: "internal/match/*", layer: layerNouns},
 		{dir: "internal/proto/*", layer: layerNouns},

@@ -5,6 +5,7 @@ import (
 
 	"github.com/merlon/merlon/internal/contract"
 	"github.com/merlon/merlon/internal/event"
+	"github.com/merlon/merlon/internal/record"
 )
 
 // maxPending bounds the argument vectors whose exec record is still to come;
@@ -26,8 +27,7 @@ type argParts struct {
 }
 
 func (p *parts) add(rec []byte) error {
-	var r processArgsRec
-	rest, err := view(rec, &r)
+	r, rest, err := record.View[processArgsRec](rec)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/merlon/merlon/internal/contract"
 	"github.com/merlon/merlon/internal/event"
+	"github.com/merlon/merlon/internal/record"
 )
 
 // keepArgs is how much of an argument vector stays with a process after its
@@ -21,10 +22,10 @@ const keepArgs = 4096
 type Decoder struct {
 	clock clock
 	parts parts
-	keep  texts      // strings that stay with the process
-	more  texts      // strings that only the exec event holds
-	path  texts      // the descriptor's path at hand
-	execs []execPart // allocated, not used yet
+	keep  record.Texts // strings that stay with the process
+	more  record.Texts // strings that only the exec event holds
+	path  record.Texts // the descriptor's path at hand
+	execs []execPart   // allocated, not used yet
 	names map[string]string
 	guard guard
 }
@@ -36,8 +37,8 @@ func NewDecoder() *Decoder {
 
 // Decode implements contract.Decoder.
 func (d *Decoder) Decode(rec []byte, ev *event.Event) error {
-	var hdr processEventHdr
-	if _, err := view(rec, &hdr); err != nil {
+	hdr, _, err := record.View[processEventHdr](rec)
+	if err != nil {
 		return err
 	}
 	ev.Boot = hdr.Time
@@ -59,19 +60,19 @@ func (d *Decoder) Decode(rec []byte, ev *event.Event) error {
 }
 
 func (d *Decoder) fork(rec []byte, ev *event.Event) error {
-	var r processForkRec
-	if _, err := view(rec, &r); err != nil {
+	r, _, err := record.View[processForkRec](rec)
+	if err != nil {
 		return err
 	}
 	out := new(struct {
 		proc event.Process
 		fork event.Fork
 	})
-	d.keep.reset()
-	comm, tty := d.keep.add(cstring(r.Child.Comm[:])), d.keep.add(cstring(r.Child.Tty[:]))
-	d.keep.seal()
+	d.keep.Reset()
+	comm, tty := d.keep.Add(record.CString(r.Child.Comm[:])), d.keep.Add(record.CString(r.Child.Tty[:]))
+	d.keep.Seal()
 	fillProcess(&out.proc, &r.Child)
-	out.proc.Comm, out.proc.TTY = event.Text(d.keep.get(comm)), event.Text(d.keep.get(tty))
+	out.proc.Comm, out.proc.TTY = event.Text(d.keep.Get(comm)), event.Text(d.keep.Get(tty))
 	out.proc.Origin = event.OriginFork
 	out.fork.Creator = event.Key{PID: r.CreatorPid, Start: r.CreatorStart}
 	ev.Kind, ev.Process, ev.Fork = event.KindFork, &out.proc, &out.fork
@@ -79,8 +80,8 @@ func (d *Decoder) fork(rec []byte, ev *event.Event) error {
 }
 
 func (d *Decoder) exit(rec []byte, ev *event.Event) error {
-	var r processExitRec
-	if _, err := view(rec, &r); err != nil {
+	r, _, err := record.View[processExitRec](rec)
+	if err != nil {
 		return err
 	}
 	out := new(struct {
@@ -107,8 +108,8 @@ func (d *Decoder) exit(rec []byte, ev *event.Event) error {
 }
 
 func (d *Decoder) cgroup(rec []byte, ev *event.Event) error {
-	var r processCgroupRec
-	if _, err := view(rec, &r); err != nil {
+	r, _, err := record.View[processCgroupRec](rec)
+	if err != nil {
 		return err
 	}
 	op := ""
@@ -123,7 +124,7 @@ func (d *Decoder) cgroup(rec []byte, ev *event.Event) error {
 		return fmt.Errorf("decode cgroup record: unknown operation %d", r.Op)
 	}
 	ev.Kind = event.KindCgroup
-	ev.Cgroup = &event.Cgroup{ID: r.Id, Hierarchy: r.Hierarchy, Path: event.Text(cstring(r.Path[:])), Op: op}
+	ev.Cgroup = &event.Cgroup{ID: r.Id, Hierarchy: r.Hierarchy, Path: event.Text(record.CString(r.Path[:])), Op: op}
 	return nil
 }
 
@@ -156,20 +157,8 @@ func (d *Decoder) fillFile(f *event.File, r *processFileRec) {
 	f.Deleted = flags&processFileFlagFILE_DELETED != 0
 	f.Memfd = flags&processFileFlagFILE_MEMFD != 0
 	f.Upper = flags&processFileFlagFILE_UPPER != 0
-	f.FS = d.intern(cstring(r.Fs[:]))
-	f.Unresolved = unresolved(r.Status)
-}
-
-func unresolved(status uint8) string {
-	switch processPathStatus(status) {
-	case processPathStatusPATH_OK:
-		return ""
-	case processPathStatusPATH_OUTSIDE:
-		return "outside_root"
-	case processPathStatusPATH_DEEP:
-		return "too_deep"
-	}
-	return "fault"
+	f.FS = d.intern(record.CString(r.Fs[:]))
+	f.Unresolved = record.Status(r.Status).Unresolved()
 }
 
 // intern returns one string for equal bytes; what it remembers is bounded.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/merlon/merlon/internal/event"
+	"github.com/merlon/merlon/internal/record"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,64 +24,63 @@ var environment = map[string]bool{
 
 // execSpans are the places of an exec record's strings.
 type execSpans struct {
-	comm, tty, exe, cwd, head span // in keep
-	filename, interp, env     span // in more
-	args                      span // in more, unless all of it is head
+	comm, tty, exe, cwd, head record.Span // in keep
+	filename, interp, env     record.Span // in more
+	args                      record.Span // in more, unless all of it is head
 	fds                       [3]string
 	sameName                  bool // filename is exe's path, as it mostly is
 }
 
 func (d *Decoder) exec(rec []byte, ev *event.Event) error {
-	var r processExecRec
-	rest, err := view(rec, &r)
+	r, rest, err := record.View[processExecRec](rec)
 	if err != nil {
 		return err
 	}
-	c := cursor{rest: rest}
-	d.keep.reset()
-	d.more.reset()
+	c := record.NewCursor(rest)
+	d.keep.Reset()
+	d.more.Reset()
 	var at execSpans
-	at.comm, at.tty = d.keep.add(cstring(r.Task.Comm[:])), d.keep.add(cstring(r.Task.Tty[:]))
-	at.exe = d.keep.addPath(c.take(int(r.Exe.PathLen)), processPathStatus(r.Exe.Status))
-	at.cwd = d.keep.addPath(c.take(int(r.CwdLen)), processPathStatus(r.CwdStatus))
+	at.comm, at.tty = d.keep.Add(record.CString(r.Task.Comm[:])), d.keep.Add(record.CString(r.Task.Tty[:]))
+	at.exe = d.keep.AddPath(c.Take(int(r.Exe.PathLen)), record.Status(r.Exe.Status))
+	at.cwd = d.keep.AddPath(c.Take(int(r.CwdLen)), record.Status(r.CwdStatus))
 	for i := range r.Fds {
 		f := &r.Fds[i]
-		at.fds[i] = d.fdPath(c.take(int(f.File.PathLen)), processPathStatus(f.File.Status))
+		at.fds[i] = d.fdPath(c.Take(int(f.File.PathLen)), record.Status(f.File.Status))
 	}
-	filename := trimNUL(c.take(int(r.FilenameLen)))
-	at.sameName = bytes.Equal(filename, d.keep.bytes(at.exe))
+	filename := trimNUL(c.Take(int(r.FilenameLen)))
+	at.sameName = bytes.Equal(filename, d.keep.Bytes(at.exe))
 	if !at.sameName {
-		at.filename = d.more.add(filename)
+		at.filename = d.more.Add(filename)
 	}
-	at.interp = d.more.add(trimNUL(c.take(int(r.InterpLen))))
-	at.env = d.more.add(c.take(int(r.EnvLen)))
-	args := c.take(int(r.ArgsLen))
-	if c.bad {
+	at.interp = d.more.Add(trimNUL(c.Take(int(r.InterpLen))))
+	at.env = d.more.Add(c.Take(int(r.EnvLen)))
+	args := c.Take(int(r.ArgsLen))
+	if c.Bad() {
 		return errShort
 	}
 	key := event.Key{PID: r.Task.Pid, Start: r.Task.Start}
 	tail, whole := d.parts.take(key, uint32(r.ArgsParts))
 	split := len(args)+len(tail) > keepArgs
-	at.head = d.keep.add(args[:min(len(args), keepArgs)])
+	at.head = d.keep.Add(args[:min(len(args), keepArgs)])
 	if split {
-		at.args = d.more.add(args)
-		at.args.to = d.more.add(tail).to
+		at.args = d.more.Add(args)
+		at.args.To = d.more.Add(tail).To
 	}
-	d.keep.seal()
-	d.more.seal()
+	d.keep.Seal()
+	d.more.Seal()
 
-	p := d.execProcess(&r, &at)
-	e := d.newExec(&r, &at, countArgs(args)+countArgs(tail))
+	p := d.execProcess(r, &at)
+	e := d.newExec(r, &at, countArgs(args)+countArgs(tail))
 	if at.sameName {
 		e.Filename = p.Exe
 	} else {
-		e.Filename = event.Text(d.more.get(at.filename))
+		e.Filename = event.Text(d.more.Get(at.filename))
 	}
 	if processExecFlag(r.Flags)&processExecFlagEXEC_SCRIPT != 0 {
-		e.Script, e.Interpreter = e.Filename, event.Text(d.more.get(at.interp))
+		e.Script, e.Interpreter = e.Filename, event.Text(d.more.Get(at.interp))
 	}
 	if split {
-		e.Args = splitArgs(e.Args, d.more.get(at.args))
+		e.Args = splitArgs(e.Args, d.more.Get(at.args))
 	} else {
 		e.Args = p.Args
 	}
@@ -100,9 +100,9 @@ func (d *Decoder) execProcess(r *processExecRec, at *execSpans) *event.Process {
 	p := &out.proc
 	fillProcess(p, &r.Task)
 	d.fillFile(&out.file, &r.Exe)
-	text := func(s span) event.Text { return event.Text(d.keep.get(s)) }
+	text := func(s record.Span) event.Text { return event.Text(d.keep.Get(s)) }
 	p.Comm, p.TTY, p.Exe, p.CWD = text(at.comm), text(at.tty), text(at.exe), text(at.cwd)
-	head := d.keep.get(at.head)
+	head := d.keep.Get(at.head)
 	p.Args = splitArgs(make([]event.Text, 0, strings.Count(head, "\x00")+1), head)
 	out.file.Path = p.Exe
 	p.File = &out.file
@@ -129,7 +129,7 @@ func (d *Decoder) newExec(r *processExecRec, at *execSpans, argc int) *event.Exe
 	e := &out.exec
 	flags := processExecFlag(r.Flags)
 	e.ArgsBytes = r.ArgsBytes
-	if at.args != (span{}) {
+	if at.args != (record.Span{}) {
 		e.Args = make([]event.Text, 0, argc)
 	}
 	if flags&processExecFlagEXEC_BEFORE != 0 {
@@ -138,7 +138,7 @@ func (d *Decoder) newExec(r *processExecRec, at *execSpans, argc int) *event.Exe
 	}
 	e.Secure = flags&processExecFlagEXEC_SECURE != 0
 	e.EnvCut = flags&processExecFlagEXEC_ENV_CUT != 0
-	e.Env = splitEnv(d.more.get(at.env))
+	e.Env = splitEnv(d.more.Get(at.env))
 	e.FDs = out.fds[:]
 	for i := range out.fds {
 		fd(&out.fds[i], i, &r.Fds[i], event.Text(at.fds[i]))
@@ -148,13 +148,12 @@ func (d *Decoder) newExec(r *processExecRec, at *execSpans, argc int) *event.Exe
 
 // fdPath returns the path of a descriptor. Few paths serve most processes
 // (/dev/null, terminals, logs): equal ones share one string.
-func (d *Decoder) fdPath(b []byte, status processPathStatus) string {
-	if len(b) == 0 && status != processPathStatusPATH_OK {
+func (d *Decoder) fdPath(b []byte, status record.Status) string {
+	if len(b) == 0 && status != record.PathOK {
 		return ""
 	}
-	d.path.reset()
-	d.path.addPath(b, status)
-	return d.intern(d.path.buf)
+	d.path.Reset()
+	return d.intern(d.path.Bytes(d.path.AddPath(b, status)))
 }
 
 func fd(out *event.FD, num int, r *processFdRec, path event.Text) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/merlon/merlon/internal/event"
 	"github.com/merlon/merlon/internal/kernel"
+	"github.com/merlon/merlon/internal/record"
 )
 
 // Seed implements contract.Seeder: every process there is, from the task
@@ -55,8 +56,8 @@ func seedIterator(ctx context.Context, unit *kernel.Unit, d *Decoder, emit func(
 		} else if err != nil {
 			return fmt.Errorf("read task iterator: %w", err)
 		}
-		var r processSeedRec
-		if _, err := view(fixed, &r); err != nil {
+		r, _, err := record.View[processSeedRec](fixed)
+		if err != nil {
 			return err
 		}
 		n := int(r.Exe.PathLen) + int(r.CwdLen)
@@ -65,7 +66,7 @@ func seedIterator(ctx context.Context, unit *kernel.Unit, d *Decoder, emit func(
 			return fmt.Errorf("read task iterator: %w", err)
 		}
 		ev.Reset()
-		d.seed(&r, text, &ev)
+		d.seed(r, text, &ev)
 		ev.Process.Args, _ = guarded(&d.guard, func() []event.Text { return cmdline(r.Task.Pid) })
 		emit(&ev)
 	}
@@ -78,16 +79,16 @@ func (d *Decoder) seed(r *processSeedRec, text []byte, ev *event.Event) {
 		file event.File
 	})
 	p := &out.proc
-	d.keep.reset()
-	comm, tty := d.keep.add(cstring(r.Task.Comm[:])), d.keep.add(cstring(r.Task.Tty[:]))
-	exe := d.keep.addPath(text[:r.Exe.PathLen], processPathStatus(r.Exe.Status))
-	cwd := d.keep.addPath(text[r.Exe.PathLen:], processPathStatus(r.CwdStatus))
-	d.keep.seal()
+	d.keep.Reset()
+	comm, tty := d.keep.Add(record.CString(r.Task.Comm[:])), d.keep.Add(record.CString(r.Task.Tty[:]))
+	exe := d.keep.AddPath(text[:r.Exe.PathLen], record.Status(r.Exe.Status))
+	cwd := d.keep.AddPath(text[r.Exe.PathLen:], record.Status(r.CwdStatus))
+	d.keep.Seal()
 	fillProcess(p, &r.Task)
-	p.Comm, p.TTY = event.Text(d.keep.get(comm)), event.Text(d.keep.get(tty))
+	p.Comm, p.TTY = event.Text(d.keep.Get(comm)), event.Text(d.keep.Get(tty))
 	if r.Exe.Ino != 0 { // else a kernel thread
 		d.fillFile(&out.file, &r.Exe)
-		p.Exe, p.CWD, p.File = event.Text(d.keep.get(exe)), event.Text(d.keep.get(cwd)), &out.file
+		p.Exe, p.CWD, p.File = event.Text(d.keep.Get(exe)), event.Text(d.keep.Get(cwd)), &out.file
 		out.file.Path = p.Exe
 	}
 	p.Origin = event.OriginSeed
