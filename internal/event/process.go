@@ -177,7 +177,7 @@ type Exit struct {
 	Code     int           `json:"code" doc:"exit status, 0 when killed by a signal" source:"kernel"`
 	Signal   int           `json:"signal,omitempty" doc:"the signal that killed the process" source:"kernel"`
 	Core     bool          `json:"core,omitempty" doc:"a core was dumped" source:"kernel"`
-	CPU      time.Duration `json:"cpu_ns" doc:"CPU time of all threads, nanoseconds" source:"kernel"`
+	CPU      time.Duration `json:"cpu_ns" doc:"CPU time of all threads as of the scheduler's last look at each, nanoseconds: 0 for a process that ended before the first" source:"kernel"`
 	User     time.Duration `json:"user_ns" doc:"the part of it in user mode, by the kernel's tick" source:"kernel"`
 	System   time.Duration `json:"system_ns" doc:"the part of it in the kernel, by the kernel's tick" source:"kernel"`
 	PeakRSS  uint64        `json:"peak_rss_bytes" doc:"largest resident set, bytes" source:"kernel"`
