@@ -8,6 +8,8 @@
 /* What a record reports: one namespace for all sensors. */
 enum event_kind {
 	KIND_NONE = 0,
+
+	/* process */
 	KIND_FORK = 1,
 	KIND_EXEC = 2,
 	KIND_ARGS = 3, /* part of an argument vector, before its KIND_EXEC */
@@ -15,7 +17,61 @@ enum event_kind {
 	KIND_CGROUP = 5,
 	KIND_TASK = 6, /* seeded by the task iterator, never on a ring */
 	KIND_CREDS = 7, /* a hook's own bookkeeping, never on a ring */
-	KIND_MAX = 64,
+
+	/* file */
+	KIND_FILE_CREATE = 8,
+	KIND_FILE_OPEN = 9,
+	KIND_FILE_CLOSE = 10,
+	KIND_FILE_DELETE = 11,
+	KIND_FILE_RENAME = 12,
+	KIND_FILE_LINK = 13,
+	KIND_FILE_SYMLINK = 14,
+	KIND_FILE_CHMOD = 15,
+	KIND_FILE_CHOWN = 16,
+	KIND_FILE_XATTR = 17,
+	KIND_FILE_TRUNCATE = 18,
+	KIND_MOUNT = 19,
+	KIND_UMOUNT = 20,
+	KIND_FILE_NOTE = 21, /* what fanotify told, never on a ring */
+
+	/* network */
+	KIND_NET_CONNECT = 24,
+	KIND_NET_ACCEPT = 25,
+	KIND_NET_BIND = 26,
+	KIND_NET_LISTEN = 27,
+	KIND_NET_CLOSE = 28,
+	KIND_NET_FLOW = 29,
+	KIND_NET_RAW = 30,
+	KIND_UNIX_CONNECT = 31,
+
+	/* dns */
+	KIND_DNS_PACKET = 36, /* a packet's payload, parsed in user space */
+
+	/* privilege */
+	KIND_SETUID = 40,
+	KIND_SETGID = 41,
+	KIND_CAPSET = 42,
+	KIND_CRED_CHANGE = 43,
+	KIND_USERNS_CREATE = 44,
+	KIND_SETNS = 45,
+	KIND_UNSHARE = 46,
+	KIND_CHROOT = 47,
+	KIND_PIVOT_ROOT = 48,
+	KIND_PTRACE = 49,
+	KIND_VM_WRITE = 50,
+	KIND_MEM_WRITE = 51,
+	KIND_MEMFD_CREATE = 52,
+	KIND_WX_MAP = 53,
+	KIND_MODULE_LOAD = 54,
+	KIND_MODULE_UNLOAD = 55,
+	KIND_BPF_LOAD = 56,
+	KIND_KEXEC = 57,
+	KIND_PERF_OPEN = 58,
+	KIND_URING_SETUP = 59,
+	KIND_KEYRING_JOIN = 60,
+	KIND_SIGNAL = 61,
+
+	KIND_MAX = 128,
 };
 
 /* Why a produced record was not delivered. */

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -53,6 +54,7 @@ type Agent struct {
 	enrichers *catalog.Enrichers
 	detectors []contract.Detector
 	reader    *ring.Reader
+	feed      *ring.Feed // of the sensors that are a contract.Source
 	engine    *engine.Engine
 	alerts    *alert.Manager
 	store     *store.Store
@@ -111,6 +113,7 @@ func (a *Agent) start(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	a.feed = ring.NewFeed(int(a.cfg.Rings.Queue) / 4)
 	a.store = store.Open(store.Options{Dir: a.cfg.StateDir, MaxAlerts: a.cfg.Alerts.Max, MaxAge: time.Duration(a.cfg.Alerts.Retention), Log: a.log})
 	a.hub = api.NewHub(a.cfg.Events.Buffer, int(a.cfg.Events.BufferBytes), a.cfg.Events.MaxClients)
 	a.tally = newTally()
@@ -126,7 +129,7 @@ func (a *Agent) start(ctx context.Context) error {
 	a.engine = engine.New(engine.Options{
 		Sensors: a.sensors, Enrichers: a.enrichers.List, Detectors: a.detectors,
 		Sinks: []contract.Sink{a.hub, a.tally}, Findings: a.finding,
-		Counts: a.counts, Queue: a.reader.Stats, Log: a.log,
+		Counts: a.counts, Queue: a.reader.Stats, Feed: a.feed.Batches(), Log: a.log,
 	})
 	a.server, err = api.New(api.Options{Agent: (*view)(a), Hub: a.hub, Access: a.access(), Level: a.o.Level, Log: a.log})
 	return err
@@ -184,6 +187,19 @@ func (a *Agent) counts() (map[uint16]engine.KernelLoss, error) {
 	for kind, c := range counts {
 		out[kind] = engine.KernelLoss{Produced: c.Produced, Lost: c.Lost, Faults: c.Faults}
 	}
+	produced, lost := a.feed.Counts()
+	for kind, n := range produced {
+		l := out[kind]
+		l.Produced += n
+		if lost[kind] > 0 {
+			l.Lost = maps.Clone(l.Lost)
+			if l.Lost == nil {
+				l.Lost = make(map[string]uint64)
+			}
+			l.Lost["source"] += lost[kind]
+		}
+		out[kind] = l
+	}
 	return out, nil
 }
 
@@ -212,6 +228,11 @@ func (a *Agent) run(ctx context.Context) error {
 		defer close(engineDone)
 		return a.engine.Run(middle, a.reader.Batches())
 	})
+	for _, s := range a.sensors {
+		if src, ok := s.(contract.Source); ok {
+			g.Go(func() error { return a.source(vital, s.Info().Name, src) })
+		}
+	}
 	g.Go(func() error {
 		defer close(alertsDone)
 		return a.alerts.Run(bottom)
@@ -244,6 +265,15 @@ func (a *Agent) run(ctx context.Context) error {
 	a.prove(vital)
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("run agent: %w", err)
+	}
+	return nil
+}
+
+// source runs a sensor that reads something else than the rings. It is not
+// worth ending the agent for.
+func (a *Agent) source(ctx context.Context, name string, s contract.Source) error {
+	if err := s.Run(ctx, a.feed); err != nil && ctx.Err() == nil {
+		a.trouble.tell("sensor "+name, err.Error(), "start the agent again")
 	}
 	return nil
 }

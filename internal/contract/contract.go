@@ -43,6 +43,34 @@ type Seeder interface {
 	Seed(ctx context.Context, emit func(*event.Event)) error
 }
 
+// Source is a Sensor that reads something else than the rings (fanotify, log
+// files) and makes records of it.
+type Source interface {
+	// Run reads until ctx ends, from the first Attach on, and puts the records
+	// into feed. It may be called when nothing is attached, and waits then.
+	Run(ctx context.Context, feed Feed) error
+}
+
+// Feed takes the records of a Source, header included. Any goroutine may call
+// it.
+type Feed interface {
+	// Put copies rec; false when it was lost for want of room, which is
+	// counted.
+	Put(rec []byte) bool
+	// Flush hands over what was put: call it before waiting for more.
+	Flush()
+	// Lost counts records that the source itself knows to be lost.
+	Lost(kind uint16, n uint64)
+}
+
+// PathWatcher is a Sensor that reports reads of those files only that somebody
+// asked for.
+type PathWatcher interface {
+	// Watch replaces what is asked for: absolute paths, those that end in a
+	// slash meaning everything below.
+	Watch(ctx context.Context, paths []string) error
+}
+
 // SensorInfo names a sensor and the records it decodes.
 type SensorInfo struct {
 	Name  string
@@ -85,6 +113,12 @@ type Detector interface {
 	// Detect calls found for each rule that ev matches. ev is read-only and
 	// reused after the call: a Finding takes ev.Clone().
 	Detect(ev *event.Event, found func(event.Finding))
+}
+
+// PathNeeder is a Detector that wants to see reads (KindFileOpen) of certain
+// files: absolute paths, those that end in a slash meaning everything below.
+type PathNeeder interface {
+	Paths() []string
 }
 
 // Sink takes alerts and events out. Its methods must not block: a sink that

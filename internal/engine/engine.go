@@ -25,8 +25,8 @@ import (
 )
 
 const (
-	maxKinds   = 64 // KIND_MAX in bpf/lib/event.h
-	headerSize = 16 // of struct event_hdr: time u64, kind u16, flags u16, cpu u32
+	maxKinds   = 128 // KIND_MAX in bpf/lib/event.h
+	headerSize = 16  // of struct event_hdr: time u64, kind u16, flags u16, cpu u32
 
 	// clockEvery is how many events share one reading of the clock for the
 	// latency; timeEvery is how many events pass between two for which the
@@ -55,6 +55,8 @@ type Options struct {
 	// by Run's goroutine and by those that call Stats.
 	Counts func() (map[uint16]KernelLoss, error)
 	Queue  func() ring.Stats
+	// Feed carries the records of sources other than the rings; may be nil.
+	Feed <-chan *ring.Batch
 
 	Log *slog.Logger
 }
@@ -158,18 +160,37 @@ func (e *Engine) Run(ctx context.Context, batches <-chan *ring.Batch) error {
 		select {
 		case b, ok := <-batches:
 			if !ok {
+				e.rest()
 				e.second()
 				return nil
 			}
-			e.now = e.clock.now()
-			b.Each(e.handle)
-			b.Release()
-			e.settle()
+			e.batch(b)
+		case b := <-e.o.Feed:
+			e.batch(b)
 		case <-tick.C:
 			e.second()
 			e.settle()
 		}
 		e.resyncIfDue(ctx, len(batches) == 0)
+	}
+}
+
+func (e *Engine) batch(b *ring.Batch) {
+	e.now = e.clock.now()
+	b.Each(e.handle)
+	b.Release()
+	e.settle()
+}
+
+// rest handles what the feed still holds at the end.
+func (e *Engine) rest() {
+	for {
+		select {
+		case b := <-e.o.Feed:
+			e.batch(b)
+		default:
+			return
+		}
 	}
 }
 

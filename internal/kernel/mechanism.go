@@ -44,7 +44,7 @@ func (k *Kernel) Mechanisms(ctx context.Context) []event.Feature {
 			if err == nil {
 				stage, e = t.try(ctx, l)
 			}
-			if record(&f, t.name, m.guarantee, stage, e, k.env) {
+			if noteAttempt(&f, t.name, m.guarantee, stage, e, k.env) {
 				break
 			}
 		}

@@ -51,7 +51,7 @@ func (k *Kernel) Rank(ctx context.Context, spec *ebpf.CollectionSpec, features [
 		for i := range f.Hooks {
 			h := &f.Hooks[i]
 			stage, err := k.try(ctx, small, f.Name, h)
-			if record(&r.Feature, h.Tier, h.Guarantee, stage, err, k.env) {
+			if noteAttempt(&r.Feature, h.Tier, h.Guarantee, stage, err, k.env) {
 				r.Hook = h
 				break
 			}
@@ -61,8 +61,8 @@ func (k *Kernel) Rank(ctx context.Context, spec *ebpf.CollectionSpec, features [
 	return ranked
 }
 
-// record notes an attempt and reports whether it succeeded.
-func record(f *event.Feature, tier string, g event.Guarantee, stage string, err error, env Environment) bool {
+// noteAttempt notes an attempt and reports whether it succeeded.
+func noteAttempt(f *event.Feature, tier string, g event.Guarantee, stage string, err error, env Environment) bool {
 	if err == nil {
 		f.Tried = append(f.Tried, event.Attempt{Tier: tier, OK: true})
 		f.Tier, f.Guarantee = tier, g

@@ -13,6 +13,17 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type sharedEventActor struct {
+	_        structs.HostLayout
+	Start    uint64
+	CgroupId uint64
+	Pid      uint32
+	Tid      uint32
+	Uid      uint32
+	Euid     uint32
+	Comm     [16]int8
+}
+
 type sharedEventCount struct {
 	_        structs.HostLayout
 	Produced uint64
@@ -31,15 +42,60 @@ type sharedEventHdr struct {
 type sharedEventKind uint32
 
 const (
-	sharedEventKindKIND_NONE   sharedEventKind = 0
-	sharedEventKindKIND_FORK   sharedEventKind = 1
-	sharedEventKindKIND_EXEC   sharedEventKind = 2
-	sharedEventKindKIND_ARGS   sharedEventKind = 3
-	sharedEventKindKIND_EXIT   sharedEventKind = 4
-	sharedEventKindKIND_CGROUP sharedEventKind = 5
-	sharedEventKindKIND_TASK   sharedEventKind = 6
-	sharedEventKindKIND_CREDS  sharedEventKind = 7
-	sharedEventKindKIND_MAX    sharedEventKind = 64
+	sharedEventKindKIND_NONE          sharedEventKind = 0
+	sharedEventKindKIND_FORK          sharedEventKind = 1
+	sharedEventKindKIND_EXEC          sharedEventKind = 2
+	sharedEventKindKIND_ARGS          sharedEventKind = 3
+	sharedEventKindKIND_EXIT          sharedEventKind = 4
+	sharedEventKindKIND_CGROUP        sharedEventKind = 5
+	sharedEventKindKIND_TASK          sharedEventKind = 6
+	sharedEventKindKIND_CREDS         sharedEventKind = 7
+	sharedEventKindKIND_FILE_CREATE   sharedEventKind = 8
+	sharedEventKindKIND_FILE_OPEN     sharedEventKind = 9
+	sharedEventKindKIND_FILE_CLOSE    sharedEventKind = 10
+	sharedEventKindKIND_FILE_DELETE   sharedEventKind = 11
+	sharedEventKindKIND_FILE_RENAME   sharedEventKind = 12
+	sharedEventKindKIND_FILE_LINK     sharedEventKind = 13
+	sharedEventKindKIND_FILE_SYMLINK  sharedEventKind = 14
+	sharedEventKindKIND_FILE_CHMOD    sharedEventKind = 15
+	sharedEventKindKIND_FILE_CHOWN    sharedEventKind = 16
+	sharedEventKindKIND_FILE_XATTR    sharedEventKind = 17
+	sharedEventKindKIND_FILE_TRUNCATE sharedEventKind = 18
+	sharedEventKindKIND_MOUNT         sharedEventKind = 19
+	sharedEventKindKIND_UMOUNT        sharedEventKind = 20
+	sharedEventKindKIND_FILE_NOTE     sharedEventKind = 21
+	sharedEventKindKIND_NET_CONNECT   sharedEventKind = 24
+	sharedEventKindKIND_NET_ACCEPT    sharedEventKind = 25
+	sharedEventKindKIND_NET_BIND      sharedEventKind = 26
+	sharedEventKindKIND_NET_LISTEN    sharedEventKind = 27
+	sharedEventKindKIND_NET_CLOSE     sharedEventKind = 28
+	sharedEventKindKIND_NET_FLOW      sharedEventKind = 29
+	sharedEventKindKIND_NET_RAW       sharedEventKind = 30
+	sharedEventKindKIND_UNIX_CONNECT  sharedEventKind = 31
+	sharedEventKindKIND_DNS_PACKET    sharedEventKind = 36
+	sharedEventKindKIND_SETUID        sharedEventKind = 40
+	sharedEventKindKIND_SETGID        sharedEventKind = 41
+	sharedEventKindKIND_CAPSET        sharedEventKind = 42
+	sharedEventKindKIND_CRED_CHANGE   sharedEventKind = 43
+	sharedEventKindKIND_USERNS_CREATE sharedEventKind = 44
+	sharedEventKindKIND_SETNS         sharedEventKind = 45
+	sharedEventKindKIND_UNSHARE       sharedEventKind = 46
+	sharedEventKindKIND_CHROOT        sharedEventKind = 47
+	sharedEventKindKIND_PIVOT_ROOT    sharedEventKind = 48
+	sharedEventKindKIND_PTRACE        sharedEventKind = 49
+	sharedEventKindKIND_VM_WRITE      sharedEventKind = 50
+	sharedEventKindKIND_MEM_WRITE     sharedEventKind = 51
+	sharedEventKindKIND_MEMFD_CREATE  sharedEventKind = 52
+	sharedEventKindKIND_WX_MAP        sharedEventKind = 53
+	sharedEventKindKIND_MODULE_LOAD   sharedEventKind = 54
+	sharedEventKindKIND_MODULE_UNLOAD sharedEventKind = 55
+	sharedEventKindKIND_BPF_LOAD      sharedEventKind = 56
+	sharedEventKindKIND_KEXEC         sharedEventKind = 57
+	sharedEventKindKIND_PERF_OPEN     sharedEventKind = 58
+	sharedEventKindKIND_URING_SETUP   sharedEventKind = 59
+	sharedEventKindKIND_KEYRING_JOIN  sharedEventKind = 60
+	sharedEventKindKIND_SIGNAL        sharedEventKind = 61
+	sharedEventKindKIND_MAX           sharedEventKind = 128
 )
 
 type sharedFaultReason uint32
@@ -67,6 +123,7 @@ const (
 	sharedMapEventsBulk   = "events_bulk"
 	sharedMapEventsCrit   = "events_crit"
 	sharedMapEventsReader = "events_reader"
+	sharedVarUnusedActor  = "unused_actor"
 	sharedVarUnusedFault  = "unused_fault"
 	sharedVarUnusedHdr    = "unused_hdr"
 	sharedVarUnusedKind   = "unused_kind"
@@ -131,6 +188,7 @@ type sharedMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sharedVariableSpecs struct {
+	UnusedActor *ebpf.VariableSpec `ebpf:"unused_actor"`
 	UnusedFault *ebpf.VariableSpec `ebpf:"unused_fault"`
 	UnusedHdr   *ebpf.VariableSpec `ebpf:"unused_hdr"`
 	UnusedKind  *ebpf.VariableSpec `ebpf:"unused_kind"`
@@ -176,6 +234,7 @@ func (m *sharedMaps) Close() error {
 //
 // It can be passed to loadSharedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sharedVariables struct {
+	UnusedActor *ebpf.Variable `ebpf:"unused_actor"`
 	UnusedFault *ebpf.Variable `ebpf:"unused_fault"`
 	UnusedHdr   *ebpf.Variable `ebpf:"unused_hdr"`
 	UnusedKind  *ebpf.Variable `ebpf:"unused_kind"`

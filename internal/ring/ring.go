@@ -27,7 +27,7 @@ import (
 )
 
 const (
-	maxKinds = 64 // KIND_MAX in bpf/lib/event.h
+	maxKinds = 128 // KIND_MAX in bpf/lib/event.h
 
 	defaultQueue = 8 << 20
 	slabSize     = 256 << 10 // the largest record, an exec with 24 KiB of arguments and long paths, has 56 KiB

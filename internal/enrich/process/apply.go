@@ -199,12 +199,27 @@ func (t *Tree) exit(ev *event.Event) {
 	t.retire(n)
 }
 
-// attribute replaces the process of any other event by the tree's.
+// attribute finds the process of an event that names only its thread. One
+// that is not known is told by what the event says of it, and not kept.
 func (t *Tree) attribute(ev *event.Event) {
-	if n := t.find(ev.Process.PID, ev.Process.Start); n != nil && n.image {
+	th := &ev.Thread
+	var n *node
+	if th.Start != 0 {
+		n = t.find(th.PID, th.Start)
+	} else { // the source does not tell: the youngest that is old enough
+		for n = t.shard(th.PID).pid[th.PID]; n != nil && n.start > ev.Boot; {
+			n = n.older
+		}
+	}
+	if n != nil && n.image {
 		ev.Process = n.imageAt(ev.Boot)
 		ev.Was = ev.Process
+		return
 	}
+	t.counters.unknown.Add(1)
+	ev.Process = &event.Process{PID: th.PID, Start: th.Start, Comm: th.Comm, CgroupID: th.CgroupID,
+		LoginUID: ^uint32(0), AuditSess: ^uint32(0),
+		Creds: event.Creds{UID: th.UID, EUID: th.EUID}, Origin: event.OriginInferred}
 }
 
 // alive notes a sign of life at that time.

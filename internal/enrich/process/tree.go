@@ -73,9 +73,9 @@ type shard struct {
 }
 
 type counters struct {
-	live, exited                                                  atomic.Int64
-	evicted, evictedLive, inferred, placeholders, reused, swept   atomic.Uint64
-	duplicateExits, lateForks, staleImages, lostExits, argsDenied atomic.Uint64
+	live, exited                                                           atomic.Int64
+	evicted, evictedLive, inferred, placeholders, reused, swept            atomic.Uint64
+	duplicateExits, lateForks, staleImages, lostExits, argsDenied, unknown atomic.Uint64
 }
 
 // Stats tells what the tree holds and what it met. Counts are since New.
@@ -94,6 +94,7 @@ type Stats struct {
 	DuplicateExits uint64 `json:"duplicate_exits"` // second exits of one process, dropped
 	LateForks      uint64 `json:"late_forks"`      // forks that arrived after the child's exec or exit
 	StaleImages    uint64 `json:"stale_images"`    // execs older than what was known already
+	Unknown        uint64 `json:"unknown"`         // events other than fork, exec and exit of processes that are not known
 	ArgsDenied     uint64 `json:"args_denied"`     // argument vectors cut to 256 bytes because of ArgsBytes
 }
 
@@ -113,7 +114,14 @@ func (t *Tree) Name() string { return "process" }
 // Enrich replaces or completes ev.Process from the tree and updates the tree
 // from ev. It empties ev.Kind when ev is an exit that was told before.
 func (t *Tree) Enrich(ev *event.Event) {
-	if ev.Process == nil || ev.Process.PID == 0 {
+	if ev.Process == nil {
+		if ev.Thread.PID != 0 {
+			t.now = max(t.now, ev.Boot)
+			t.attribute(ev)
+		}
+		return
+	}
+	if ev.Process.PID == 0 {
 		return
 	}
 	t.now = max(t.now, ev.Boot)
@@ -126,8 +134,6 @@ func (t *Tree) Enrich(ev *event.Event) {
 		t.exit(ev)
 	case event.KindTask:
 		t.seed(ev)
-	default:
-		t.attribute(ev)
 	}
 	t.expire()
 }
@@ -174,6 +180,6 @@ func (t *Tree) Stats() Stats {
 		Evicted: c.evicted.Load(), EvictedLive: c.evictedLive.Load(), Inferred: c.inferred.Load(),
 		Placeholders: c.placeholders.Load(), Reused: c.reused.Load(), LostExits: c.lostExits.Load(),
 		Swept: c.swept.Load(), DuplicateExits: c.duplicateExits.Load(), LateForks: c.lateForks.Load(),
-		StaleImages: c.staleImages.Load(), ArgsDenied: c.argsDenied.Load(),
+		StaleImages: c.staleImages.Load(), ArgsDenied: c.argsDenied.Load(), Unknown: c.unknown.Load(),
 	}
 }

@@ -167,7 +167,7 @@ func canaryFork(ctx context.Context, p *kernel.Probe) error {
 }
 
 func canaryExit(ctx context.Context, p *kernel.Probe) error {
-	return awaitCanary(ctx, p, processEventKindKIND_EXIT, func(ev *event.Event) bool { return ev.Exit.CPU > 0 })
+	return awaitCanary(ctx, p, processEventKindKIND_EXIT, func(ev *event.Event) bool { return ev.Exit.PeakRSS > 0 })
 }
 
 func canaryBefore(ctx context.Context, p *kernel.Probe) error {

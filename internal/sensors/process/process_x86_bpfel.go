@@ -74,15 +74,60 @@ type processEventHdr struct {
 type processEventKind uint32
 
 const (
-	processEventKindKIND_NONE   processEventKind = 0
-	processEventKindKIND_FORK   processEventKind = 1
-	processEventKindKIND_EXEC   processEventKind = 2
-	processEventKindKIND_ARGS   processEventKind = 3
-	processEventKindKIND_EXIT   processEventKind = 4
-	processEventKindKIND_CGROUP processEventKind = 5
-	processEventKindKIND_TASK   processEventKind = 6
-	processEventKindKIND_CREDS  processEventKind = 7
-	processEventKindKIND_MAX    processEventKind = 64
+	processEventKindKIND_NONE          processEventKind = 0
+	processEventKindKIND_FORK          processEventKind = 1
+	processEventKindKIND_EXEC          processEventKind = 2
+	processEventKindKIND_ARGS          processEventKind = 3
+	processEventKindKIND_EXIT          processEventKind = 4
+	processEventKindKIND_CGROUP        processEventKind = 5
+	processEventKindKIND_TASK          processEventKind = 6
+	processEventKindKIND_CREDS         processEventKind = 7
+	processEventKindKIND_FILE_CREATE   processEventKind = 8
+	processEventKindKIND_FILE_OPEN     processEventKind = 9
+	processEventKindKIND_FILE_CLOSE    processEventKind = 10
+	processEventKindKIND_FILE_DELETE   processEventKind = 11
+	processEventKindKIND_FILE_RENAME   processEventKind = 12
+	processEventKindKIND_FILE_LINK     processEventKind = 13
+	processEventKindKIND_FILE_SYMLINK  processEventKind = 14
+	processEventKindKIND_FILE_CHMOD    processEventKind = 15
+	processEventKindKIND_FILE_CHOWN    processEventKind = 16
+	processEventKindKIND_FILE_XATTR    processEventKind = 17
+	processEventKindKIND_FILE_TRUNCATE processEventKind = 18
+	processEventKindKIND_MOUNT         processEventKind = 19
+	processEventKindKIND_UMOUNT        processEventKind = 20
+	processEventKindKIND_FILE_NOTE     processEventKind = 21
+	processEventKindKIND_NET_CONNECT   processEventKind = 24
+	processEventKindKIND_NET_ACCEPT    processEventKind = 25
+	processEventKindKIND_NET_BIND      processEventKind = 26
+	processEventKindKIND_NET_LISTEN    processEventKind = 27
+	processEventKindKIND_NET_CLOSE     processEventKind = 28
+	processEventKindKIND_NET_FLOW      processEventKind = 29
+	processEventKindKIND_NET_RAW       processEventKind = 30
+	processEventKindKIND_UNIX_CONNECT  processEventKind = 31
+	processEventKindKIND_DNS_PACKET    processEventKind = 36
+	processEventKindKIND_SETUID        processEventKind = 40
+	processEventKindKIND_SETGID        processEventKind = 41
+	processEventKindKIND_CAPSET        processEventKind = 42
+	processEventKindKIND_CRED_CHANGE   processEventKind = 43
+	processEventKindKIND_USERNS_CREATE processEventKind = 44
+	processEventKindKIND_SETNS         processEventKind = 45
+	processEventKindKIND_UNSHARE       processEventKind = 46
+	processEventKindKIND_CHROOT        processEventKind = 47
+	processEventKindKIND_PIVOT_ROOT    processEventKind = 48
+	processEventKindKIND_PTRACE        processEventKind = 49
+	processEventKindKIND_VM_WRITE      processEventKind = 50
+	processEventKindKIND_MEM_WRITE     processEventKind = 51
+	processEventKindKIND_MEMFD_CREATE  processEventKind = 52
+	processEventKindKIND_WX_MAP        processEventKind = 53
+	processEventKindKIND_MODULE_LOAD   processEventKind = 54
+	processEventKindKIND_MODULE_UNLOAD processEventKind = 55
+	processEventKindKIND_BPF_LOAD      processEventKind = 56
+	processEventKindKIND_KEXEC         processEventKind = 57
+	processEventKindKIND_PERF_OPEN     processEventKind = 58
+	processEventKindKIND_URING_SETUP   processEventKind = 59
+	processEventKindKIND_KEYRING_JOIN  processEventKind = 60
+	processEventKindKIND_SIGNAL        processEventKind = 61
+	processEventKindKIND_MAX           processEventKind = 128
 )
 
 type processExecFlag uint32
