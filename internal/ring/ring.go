@@ -37,7 +37,7 @@ const (
 	// of the producer, and several switches of threads here. So the reader is
 	// woken at once by lookBurst records that come alone, but looks no more than
 	// once in lookEvery while they keep coming.
-	lookEvery = 25 * time.Millisecond
+	lookEvery = 50 * time.Millisecond
 	lookBurst = 8
 	// busyRest is the pause for an unfinished record.
 	busyRest = time.Millisecond
