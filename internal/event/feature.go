@@ -18,6 +18,7 @@ type Feature struct {
 	Group     string    `json:"group"`           // "processes": rows are grouped by it
 	Tier      string    `json:"tier"`            // mechanism that passed its canary; empty when none did
 	Guarantee Guarantee `json:"guarantee"`       // what that tier promises
+	Kinds     []Kind    `json:"kinds,omitempty"` // the kinds of events that it reports or completes
 	Essential bool      `json:"essential"`       // without it the agent can't run
 	Why       string    `json:"why,omitempty"`   // why nothing better: the cause at the first better tier
 	Cure      string    `json:"cure,omitempty"`  // what the administrator can do about it

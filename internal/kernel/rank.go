@@ -23,7 +23,8 @@ type Hook struct {
 // FeatureSpec is a feature with the hooks that can implement it, best first.
 type FeatureSpec struct {
 	Name, Group string
-	Essential   bool // without it the agent can't run
+	Kinds       []event.Kind // that it reports: status tells by which hook each kind is served
+	Essential   bool         // without it the agent can't run
 	Hooks       []Hook
 }
 
@@ -47,7 +48,7 @@ func (k *Kernel) Rank(ctx context.Context, spec *ebpf.CollectionSpec, features [
 	small := k.privateSpec(spec)
 	ranked := make([]Ranked, 0, len(features))
 	for _, f := range features {
-		r := Ranked{Feature: event.Feature{Name: f.Name, Group: f.Group, Essential: f.Essential, Guarantee: event.Absent}}
+		r := Ranked{Feature: event.Feature{Name: f.Name, Group: f.Group, Kinds: f.Kinds, Essential: f.Essential, Guarantee: event.Absent}}
 		for i := range f.Hooks {
 			h := &f.Hooks[i]
 			stage, err := k.try(ctx, small, f.Name, h)

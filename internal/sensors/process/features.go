@@ -115,21 +115,21 @@ func (s *Sensor) Probe(ctx context.Context) []event.Feature {
 
 func (s *Sensor) features() []kernel.FeatureSpec {
 	knobs := s.knobs()
-	one := func(name string, essential bool, tier, prog string, canary func(context.Context, *kernel.Probe) error) kernel.FeatureSpec {
-		return kernel.FeatureSpec{Name: name, Group: "processes", Essential: essential, Hooks: []kernel.Hook{
+	one := func(name string, kind event.Kind, tier, prog string, canary func(context.Context, *kernel.Probe) error) kernel.FeatureSpec {
+		return kernel.FeatureSpec{Name: name, Group: "processes", Kinds: []event.Kind{kind}, Essential: true, Hooks: []kernel.Hook{
 			{Tier: tier, Programs: []string{prog}, Knobs: knobs, Guarantee: event.Observe, Canary: canary}}}
 	}
 	return []kernel.FeatureSpec{
-		one(FeatureExec, true, "raw tracepoint sched_process_exec", processProgProcExec, canaryExec),
-		one(FeatureFork, true, "raw tracepoint sched_process_fork", processProgProcFork, canaryFork),
-		one(FeatureExit, true, "raw tracepoint sched_process_exit", processProgProcExit, canaryExit),
-		{Name: FeatureBefore, Group: "processes", Hooks: []kernel.Hook{
+		one(FeatureExec, event.KindExec, "raw tracepoint sched_process_exec", processProgProcExec, canaryExec),
+		one(FeatureFork, event.KindFork, "raw tracepoint sched_process_fork", processProgProcFork, canaryFork),
+		one(FeatureExit, event.KindExit, "raw tracepoint sched_process_exit", processProgProcExit, canaryExit),
+		{Name: FeatureBefore, Group: "processes", Kinds: []event.Kind{event.KindExec}, Hooks: []kernel.Hook{
 			{Tier: "raw tracepoint sched_prepare_exec", Guarantee: event.Observe, Canary: canaryBefore,
 				Programs: []string{processProgProcExec, processProgProcPrepare}, Knobs: knobs},
 			{Tier: "kprobe security_bprm_committing_creds", Guarantee: event.Observe, Canary: canaryBefore,
 				Programs: []string{processProgProcExec, processProgProcPrepareKp}, Knobs: knobs},
 		}},
-		{Name: FeatureCgroup, Group: "processes", Hooks: []kernel.Hook{
+		{Name: FeatureCgroup, Group: "processes", Kinds: []event.Kind{event.KindCgroup}, Hooks: []kernel.Hook{
 			{Tier: "raw tracepoints cgroup_mkdir, _rmdir, _rename", Guarantee: event.Observe,
 				Programs: []string{processProgProcCgMkdir, processProgProcCgRmdir, processProgProcCgRename},
 				Knobs:    knobs},
