@@ -1,54 +1,14 @@
 package execmemfd
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/merlon/merlon/internal/contract"
+	"github.com/merlon/merlon/internal/detectors/detectest"
 	"github.com/merlon/merlon/internal/event"
 )
 
 var _ contract.Detector = (*Detector)(nil)
-
-// detect returns "rule severity" of every finding, after checking what all
-// findings must hold.
-func detect(t *testing.T, d contract.Detector, ev *event.Event) string {
-	t.Helper()
-	var got []string
-	d.Detect(ev, func(f event.Finding) {
-		got = append(got, f.Rule.ID+" "+string(f.Rule.Severity))
-		if f.Event == ev || f.Event == nil || f.Reason != event.Safe(f.Reason) || f.Reason == "" || len(f.Evidence) == 0 {
-			t.Errorf("a bad finding: %+v", f)
-		}
-		for _, e := range f.Evidence {
-			if e.Field == "" || (e.Source != "kernel" && e.Source != "user" && e.Source != "merlon") {
-				t.Errorf("bad evidence: %+v", e)
-			}
-		}
-	})
-	return strings.Join(got, ",")
-}
-
-func benchmark(b *testing.B, ev *event.Event) {
-	d := New()
-	b.ReportAllocs()
-	for b.Loop() {
-		d.Detect(ev, func(event.Finding) {})
-	}
-}
-
-func missAllocatesNothing(t *testing.T, evs ...*event.Event) {
-	t.Helper()
-	d := New()
-	found := func(event.Finding) { t.Error("a finding") }
-	if n := testing.AllocsPerRun(100, func() {
-		for _, ev := range evs {
-			d.Detect(ev, found)
-		}
-	}); n != 0 {
-		t.Errorf("a miss makes %v allocations", n)
-	}
-}
 
 func run(f event.File, was *event.Process) *event.Event {
 	return &event.Event{Kind: event.KindExec, Was: was, Exec: &event.Exec{Filename: "/proc/self/fd/3"},
@@ -63,11 +23,7 @@ func TestDetect(t *testing.T) {
 	container := ran("/usr/bin/runc", system)
 	container.Container = &event.Container{ID: "x"}
 	const memfd = "exec-memfd critical"
-	for _, c := range []struct {
-		name string
-		ev   *event.Event
-		want string
-	}{
+	detectest.Table(t, New, []detectest.Case{
 		{"memfd", run(event.File{Path: "memfd:x", Memfd: true, Deleted: true}, ran("/usr/bin/python3", system)), memfd},
 		{"memfd, nothing known before", run(runc, nil), memfd},
 		{"name of runc's copy, by another", run(runc, ran("/usr/bin/python3", system)), memfd},
@@ -86,16 +42,14 @@ func TestDetect(t *testing.T) {
 		{"crun's own copy", run(event.File{Path: "memfd:crun", Memfd: true}, ran("/usr/local/bin/crun", system)), ""},
 		{"a file", run(event.File{Path: "/bin/ls", Mode: 0o100755}, nil), ""},
 		{"no file", &event.Event{Kind: event.KindExec, Exec: &event.Exec{}, Process: &event.Process{}}, ""},
-	} {
-		if got := detect(t, New(), c.ev); got != c.want {
-			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
-		}
-	}
+	})
 }
 
 func TestMissAllocatesNothing(t *testing.T) {
-	missAllocatesNothing(t, run(event.File{Path: "/bin/ls", Mode: 0o100755}, nil),
+	detectest.MissAllocatesNothing(t, New(), run(event.File{Path: "/bin/ls", Mode: 0o100755}, nil),
 		run(event.File{Path: "memfd:x", Memfd: true}, ran("/usr/bin/runc", event.File{Mode: 0o100755})))
 }
 
-func BenchmarkMiss(b *testing.B) { benchmark(b, run(event.File{Path: "/bin/ls", Mode: 0o100755}, nil)) }
+func BenchmarkMiss(b *testing.B) {
+	detectest.Benchmark(b, New(), run(event.File{Path: "/bin/ls", Mode: 0o100755}, nil))
+}

@@ -1,54 +1,14 @@
 package exectmp
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/merlon/merlon/internal/contract"
+	"github.com/merlon/merlon/internal/detectors/detectest"
 	"github.com/merlon/merlon/internal/event"
 )
 
 var _ contract.Detector = (*Detector)(nil)
-
-// detect returns "rule severity" of every finding, after checking what all
-// findings must hold.
-func detect(t *testing.T, d contract.Detector, ev *event.Event) string {
-	t.Helper()
-	var got []string
-	d.Detect(ev, func(f event.Finding) {
-		got = append(got, f.Rule.ID+" "+string(f.Rule.Severity))
-		if f.Event == ev || f.Event == nil || f.Reason != event.Safe(f.Reason) || f.Reason == "" || len(f.Evidence) == 0 {
-			t.Errorf("a bad finding: %+v", f)
-		}
-		for _, e := range f.Evidence {
-			if e.Field == "" || (e.Source != "kernel" && e.Source != "user" && e.Source != "merlon") {
-				t.Errorf("bad evidence: %+v", e)
-			}
-		}
-	})
-	return strings.Join(got, ",")
-}
-
-func benchmark(b *testing.B, ev *event.Event) {
-	d := New()
-	b.ReportAllocs()
-	for b.Loop() {
-		d.Detect(ev, func(event.Finding) {})
-	}
-}
-
-func missAllocatesNothing(t *testing.T, evs ...*event.Event) {
-	t.Helper()
-	d := New()
-	found := func(event.Finding) { t.Error("a finding") }
-	if n := testing.AllocsPerRun(100, func() {
-		for _, ev := range evs {
-			d.Detect(ev, found)
-		}
-	}); n != 0 {
-		t.Errorf("a miss makes %v allocations", n)
-	}
-}
 
 func run(p event.Process, script event.Text) *event.Event {
 	return &event.Event{Kind: event.KindExec, Process: &p, Exec: &event.Exec{Script: script}}
@@ -82,14 +42,16 @@ func TestDetect(t *testing.T) {
 		{"root on a terminal", event.Process{Exe: "/tmp/x", LoginUID: unset, TTY: "tty1", Service: "getty@tty1.service", Slice: "system-getty.slice"}, "", ""},
 		{"user manager", event.Process{Exe: "/tmp/x", LoginUID: unset, Service: "user@0.service", Slice: "user-0.slice"}, "", ""},
 	} {
-		if got := detect(t, New(), run(c.p, c.script)); got != c.want {
+		if got := detectest.Detect(t, New(), run(c.p, c.script)); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
 		}
 	}
 }
 
 func TestMissAllocatesNothing(t *testing.T) {
-	missAllocatesNothing(t, run(event.Process{Exe: "/bin/ls", Creds: uid(33)}, ""), run(event.Process{Exe: "/tmp/x", Creds: uid(1000), LoginUID: 1000}, ""))
+	detectest.MissAllocatesNothing(t, New(), run(event.Process{Exe: "/bin/ls", Creds: uid(33)}, ""), run(event.Process{Exe: "/tmp/x", Creds: uid(1000), LoginUID: 1000}, ""))
 }
 
-func BenchmarkMiss(b *testing.B) { benchmark(b, run(event.Process{Exe: "/bin/ls", CWD: "/"}, "")) }
+func BenchmarkMiss(b *testing.B) {
+	detectest.Benchmark(b, New(), run(event.Process{Exe: "/bin/ls", CWD: "/"}, ""))
+}

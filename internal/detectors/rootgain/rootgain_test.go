@@ -1,54 +1,14 @@
 package rootgain
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/merlon/merlon/internal/contract"
+	"github.com/merlon/merlon/internal/detectors/detectest"
 	"github.com/merlon/merlon/internal/event"
 )
 
 var _ contract.Detector = (*Detector)(nil)
-
-// detect returns "rule severity" of every finding, after checking what all
-// findings must hold.
-func detect(t *testing.T, d contract.Detector, ev *event.Event) string {
-	t.Helper()
-	var got []string
-	d.Detect(ev, func(f event.Finding) {
-		got = append(got, f.Rule.ID+" "+string(f.Rule.Severity))
-		if f.Event == ev || f.Event == nil || f.Reason != event.Safe(f.Reason) || f.Reason == "" || len(f.Evidence) == 0 {
-			t.Errorf("a bad finding: %+v", f)
-		}
-		for _, e := range f.Evidence {
-			if e.Field == "" || (e.Source != "kernel" && e.Source != "user" && e.Source != "merlon") {
-				t.Errorf("bad evidence: %+v", e)
-			}
-		}
-	})
-	return strings.Join(got, ",")
-}
-
-func benchmark(b *testing.B, ev *event.Event) {
-	d := New()
-	b.ReportAllocs()
-	for b.Loop() {
-		d.Detect(ev, func(event.Finding) {})
-	}
-}
-
-func missAllocatesNothing(t *testing.T, evs ...*event.Event) {
-	t.Helper()
-	d := New()
-	found := func(event.Finding) { t.Error("a finding") }
-	if n := testing.AllocsPerRun(100, func() {
-		for _, ev := range evs {
-			d.Detect(ev, found)
-		}
-	}); n != 0 {
-		t.Errorf("a miss makes %v allocations", n)
-	}
-}
 
 func creds(uid uint32) event.Creds { return event.Creds{UID: uid, EUID: uid, SUID: uid} }
 
@@ -89,11 +49,7 @@ func TestDetect(t *testing.T) {
 	child := func(ev *event.Event) { ev.Process.NS.User = 4026532001 }
 	sudo := user
 	sudo.EUID, sudo.SUID, sudo.Effective, sudo.Permitted = 0, 0, all, all
-	for _, c := range []struct {
-		name string
-		ev   *event.Event
-		want string
-	}{
+	detectest.Table(t, New, []detectest.Case{
 		{"exec as root", run(event.KindExec, user, root), hit},
 		{"... of a file that is setuid, but not root's", change(run(event.KindExec, user, root), func(ev *event.Event) {
 			ev.Process.File = &event.File{Mode: 0o104755, UID: 5}
@@ -133,11 +89,7 @@ func TestDetect(t *testing.T) {
 		{"known by key only", change(run(event.KindExec, user, root), func(ev *event.Event) {
 			ev.Was = &event.Process{Origin: event.OriginInferred, Creds: user}
 		}), ""},
-	} {
-		if got := detect(t, New(), c.ev); got != c.want {
-			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
-		}
-	}
+	})
 }
 
 func TestLossCastsDoubt(t *testing.T) {
@@ -145,23 +97,23 @@ func TestLossCastsDoubt(t *testing.T) {
 	loss := func(boot uint64, of event.Kind) *event.Event {
 		return &event.Event{Kind: event.KindLoss, Boot: boot, Loss: &event.Loss{Of: of, Count: 1}}
 	}
-	detect(t, d, loss(99e9, event.KindCgroup))
-	if got := detect(t, d, run(event.KindExec, user, root)); got != "root-gained critical" {
+	detectest.Detect(t, d, loss(99e9, event.KindCgroup))
+	if got := detectest.Detect(t, d, run(event.KindExec, user, root)); got != "root-gained critical" {
 		t.Errorf("after a loss of cgroup events: %q", got)
 	}
-	detect(t, d, loss(99e9, event.KindExec))
-	if got := detect(t, d, run(event.KindExec, user, root)); got != "root-gained medium" {
+	detectest.Detect(t, d, loss(99e9, event.KindExec))
+	if got := detectest.Detect(t, d, run(event.KindExec, user, root)); got != "root-gained medium" {
 		t.Errorf("after a loss of exec events: %q", got)
 	}
 	late := run(event.KindExec, user, root)
 	late.Boot = 110e9
-	if got := detect(t, d, late); got != "root-gained critical" {
+	if got := detectest.Detect(t, d, late); got != "root-gained critical" {
 		t.Errorf("long after it: %q", got)
 	}
 }
 
 func TestMissAllocatesNothing(t *testing.T) {
-	missAllocatesNothing(t, run(event.KindExec, user, user), run(event.KindExec, root, root), run(event.KindFork, user, user))
+	detectest.MissAllocatesNothing(t, New(), run(event.KindExec, user, user), run(event.KindExec, root, root), run(event.KindFork, user, user))
 }
 
-func BenchmarkMiss(b *testing.B) { benchmark(b, run(event.KindExec, user, user)) }
+func BenchmarkMiss(b *testing.B) { detectest.Benchmark(b, New(), run(event.KindExec, user, user)) }

@@ -1,54 +1,14 @@
 package servershell
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/merlon/merlon/internal/contract"
+	"github.com/merlon/merlon/internal/detectors/detectest"
 	"github.com/merlon/merlon/internal/event"
 )
 
 var _ contract.Detector = (*Detector)(nil)
-
-// detect returns "rule severity" of every finding, after checking what all
-// findings must hold.
-func detect(t *testing.T, d contract.Detector, ev *event.Event) string {
-	t.Helper()
-	var got []string
-	d.Detect(ev, func(f event.Finding) {
-		got = append(got, f.Rule.ID+" "+string(f.Rule.Severity))
-		if f.Event == ev || f.Event == nil || f.Reason != event.Safe(f.Reason) || f.Reason == "" || len(f.Evidence) == 0 {
-			t.Errorf("a bad finding: %+v", f)
-		}
-		for _, e := range f.Evidence {
-			if e.Field == "" || (e.Source != "kernel" && e.Source != "user" && e.Source != "merlon") {
-				t.Errorf("bad evidence: %+v", e)
-			}
-		}
-	})
-	return strings.Join(got, ",")
-}
-
-func benchmark(b *testing.B, ev *event.Event) {
-	d := New()
-	b.ReportAllocs()
-	for b.Loop() {
-		d.Detect(ev, func(event.Finding) {})
-	}
-}
-
-func missAllocatesNothing(t *testing.T, evs ...*event.Event) {
-	t.Helper()
-	d := New()
-	found := func(event.Finding) { t.Error("a finding") }
-	if n := testing.AllocsPerRun(100, func() {
-		for _, ev := range evs {
-			d.Detect(ev, found)
-		}
-	}); n != 0 {
-		t.Errorf("a miss makes %v allocations", n)
-	}
-}
 
 // run is a shell whose ancestors run exes, nearest first.
 func run(exe event.Text, exes ...event.Text) *event.Event {
@@ -69,11 +29,7 @@ func TestDetect(t *testing.T) {
 	tomcat.Process.Parent.Service = "tomcat10.service"
 	jenkins := run("/bin/sh", "/usr/bin/java")
 	jenkins.Process.Parent.Service = "jenkins.service"
-	for _, c := range []struct {
-		name string
-		ev   *event.Event
-		want string
-	}{
+	detectest.Table(t, New, []detectest.Case{
 		{"nginx", run("/bin/sh", "/usr/sbin/nginx", "/usr/sbin/nginx"), high},
 		{"redis", run("/bin/bash", "/usr/bin/redis-server"), high},
 		{"mysql through a helper", run("/bin/bash", "/tmp/helper", "/usr/sbin/mysqld"), high},
@@ -97,16 +53,14 @@ func TestDetect(t *testing.T) {
 		{"no shell", run("/usr/sbin/nginx", "/usr/sbin/nginx"), ""},
 		{"nothing known", run("/bin/sh"), ""},
 		{"parent known by key only", run("/bin/sh", ""), ""},
-	} {
-		if got := detect(t, New(), c.ev); got != c.want {
-			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
-		}
-	}
+	})
 }
 
 func TestMissAllocatesNothing(t *testing.T) {
-	missAllocatesNothing(t, run("/bin/bash", "/usr/sbin/sshd", "/usr/sbin/sshd"), run("/bin/ls", "/usr/sbin/nginx"),
+	detectest.MissAllocatesNothing(t, New(), run("/bin/bash", "/usr/sbin/sshd", "/usr/sbin/sshd"), run("/bin/ls", "/usr/sbin/nginx"),
 		run("/bin/sh", "/bin/bash", "/usr/bin/sudo", "/bin/bash", "/usr/sbin/sshd"))
 }
 
-func BenchmarkMiss(b *testing.B) { benchmark(b, run("/bin/bash", "/usr/sbin/sshd", "/usr/sbin/sshd")) }
+func BenchmarkMiss(b *testing.B) {
+	detectest.Benchmark(b, New(), run("/bin/bash", "/usr/sbin/sshd", "/usr/sbin/sshd"))
+}

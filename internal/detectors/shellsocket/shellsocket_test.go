@@ -5,50 +5,11 @@ import (
 	"testing"
 
 	"github.com/merlon/merlon/internal/contract"
+	"github.com/merlon/merlon/internal/detectors/detectest"
 	"github.com/merlon/merlon/internal/event"
 )
 
 var _ contract.Detector = (*Detector)(nil)
-
-// detect returns "rule severity" of every finding, after checking what all
-// findings must hold.
-func detect(t *testing.T, d contract.Detector, ev *event.Event) string {
-	t.Helper()
-	var got []string
-	d.Detect(ev, func(f event.Finding) {
-		got = append(got, f.Rule.ID+" "+string(f.Rule.Severity))
-		if f.Event == ev || f.Event == nil || f.Reason != event.Safe(f.Reason) || f.Reason == "" || len(f.Evidence) == 0 {
-			t.Errorf("a bad finding: %+v", f)
-		}
-		for _, e := range f.Evidence {
-			if e.Field == "" || (e.Source != "kernel" && e.Source != "user" && e.Source != "merlon") {
-				t.Errorf("bad evidence: %+v", e)
-			}
-		}
-	})
-	return strings.Join(got, ",")
-}
-
-func benchmark(b *testing.B, ev *event.Event) {
-	d := New()
-	b.ReportAllocs()
-	for b.Loop() {
-		d.Detect(ev, func(event.Finding) {})
-	}
-}
-
-func missAllocatesNothing(t *testing.T, evs ...*event.Event) {
-	t.Helper()
-	d := New()
-	found := func(event.Finding) { t.Error("a finding") }
-	if n := testing.AllocsPerRun(100, func() {
-		for _, ev := range evs {
-			d.Detect(ev, found)
-		}
-	}); n != 0 {
-		t.Errorf("a miss makes %v allocations", n)
-	}
-}
 
 func socket(num int, family, kind, peer string) event.FD {
 	return event.FD{Num: num, Type: "socket", Socket: &event.Socket{Family: family, Type: kind, RemoteAddr: peer, RemotePort: 4444}}
@@ -70,11 +31,7 @@ func TestDetect(t *testing.T) {
 	bySystemd.Process = &q
 	byInetd := run("/bin/sh", "sh", nil, tcp)
 	byInetd.Process.Parent = &event.Process{PID: 7, Exe: "/usr/sbin/inetd"}
-	for _, c := range []struct {
-		name string
-		ev   *event.Event
-		want string
-	}{
+	detectest.Table(t, New, []detectest.Case{
 		{"bash, stdin", run("/bin/bash", "bash", []event.Text{"bash", "-i"}, tcp), hit},
 		{"sh, stdout only", run("/bin/sh", "sh", nil, tty, socket(1, "inet6", "stream", "2001:db8::1")), hit},
 		{"dash, UDP", run("/bin/dash", "sh", nil, socket(0, "inet", "dgram", "10.0.0.1")), hit},
@@ -95,11 +52,7 @@ func TestDetect(t *testing.T) {
 		{"cat", run("/bin/cat", "cat", nil, tcp), ""},
 		{"busybox nc", run("/bin/busybox", "nc", nil, tcp), ""},
 		{"fork", &event.Event{Kind: event.KindFork, Process: &event.Process{Exe: "/bin/sh"}}, ""},
-	} {
-		if got := detect(t, New(), c.ev); got != c.want {
-			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
-		}
-	}
+	})
 }
 
 func TestEvidenceNamesUserMemory(t *testing.T) {
@@ -118,10 +71,10 @@ func TestEvidenceNamesUserMemory(t *testing.T) {
 
 func TestMissAllocatesNothing(t *testing.T) {
 	tcp := socket(0, "inet", "stream", "10.0.0.1")
-	missAllocatesNothing(t, run("/bin/bash", "bash", nil, event.FD{Num: 0, Type: "char"}), run("/bin/cat", "cat", nil, tcp),
+	detectest.MissAllocatesNothing(t, New(), run("/bin/bash", "bash", nil, event.FD{Num: 0, Type: "char"}), run("/bin/cat", "cat", nil, tcp),
 		run("/usr/bin/python3", "python3", []event.Text{"python3", "x.py"}, tcp))
 }
 
 func BenchmarkMiss(b *testing.B) {
-	benchmark(b, run("/bin/bash", "bash", nil, event.FD{Num: 0, Type: "char"}, event.FD{Num: 1, Type: "char"}))
+	detectest.Benchmark(b, New(), run("/bin/bash", "bash", nil, event.FD{Num: 0, Type: "char"}, event.FD{Num: 1, Type: "char"}))
 }
