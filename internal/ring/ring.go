@@ -87,6 +87,7 @@ type counts struct {
 	delivered, dropped [maxKinds]uint64
 	bytes, batches     uint64
 	wakeups, looks     uint64
+	late               uint64
 }
 
 // Stats says what a Reader has done.
@@ -97,6 +98,7 @@ type Stats struct {
 	Batches    uint64            `json:"batches"`           // handed over
 	Wakeups    uint64            `json:"wakeups"`           // times the kernel woke the reader
 	Looks      uint64            `json:"looks"`             // times the reader looked at the rings
+	Late       uint64            `json:"late"`              // times it found records that should have woken it
 	QueueDepth int               `json:"queue_depth_bytes"` // handed over and not released
 	QueueLimit int               `json:"queue_limit_bytes"`
 }
@@ -156,7 +158,7 @@ func (r *Reader) Stats() Stats {
 	r.mu.Unlock()
 	s := Stats{
 		Delivered: make(map[uint16]uint64), Dropped: make(map[uint16]uint64),
-		Bytes: b.bytes, Batches: b.batches, Wakeups: b.wakeups, Looks: b.looks,
+		Bytes: b.bytes, Batches: b.batches, Wakeups: b.wakeups, Looks: b.looks, Late: b.late,
 		QueueDepth: int(r.held.Load()), QueueLimit: r.slabs * slabSize,
 	}
 	for k := range maxKinds {
@@ -177,9 +179,14 @@ func (r *Reader) Run(ctx context.Context) error {
 	defer close(r.queue)
 	defer r.poll.wakeOn(ctx)()
 	r.sleeper.awake()
+	unwoken := false // the last sleep ended by itself
 	for ctx.Err() == nil {
 		before := r.counts.bytes
 		res, err := r.drain(ctx)
+		if unwoken && res.moved {
+			r.counts.late++
+		}
+		unwoken = false
 		r.settle()
 		if err != nil {
 			return fmt.Errorf("read events: %w", err)
@@ -192,7 +199,7 @@ func (r *Reader) Run(ctx context.Context) error {
 		case res.moved:
 			r.sleep(ctx, r.pace.pause(time.Now(), int(r.counts.bytes-before), min(len(r.crit.data), len(r.bulk.data))/2))
 		default:
-			if err := r.doze(ctx); err != nil {
+			if unwoken, err = r.doze(ctx); err != nil {
 				return err
 			}
 		}
@@ -211,18 +218,19 @@ func (r *Reader) settle() {
 	r.mu.Unlock()
 }
 
-// doze waits for a wakeup, unless a record has come since the last look.
-func (r *Reader) doze(ctx context.Context) error {
+// doze waits for a wakeup, unless a record has come since the last look. It
+// reports whether it waited in vain.
+func (r *Reader) doze(ctx context.Context) (unwoken bool, err error) {
 	r.sleeper.asleep()
 	defer r.sleeper.awake()
 	if r.crit.end() != r.crit.pos || r.bulk.end() != r.bulk.pos {
-		return nil
+		return false, nil
 	}
-	if err := r.poll.wait(ctx, rest); err != nil {
-		return err
+	woken, err := r.poll.wait(ctx, rest)
+	if woken {
+		r.counts.wakeups++
 	}
-	r.counts.wakeups++
-	return nil
+	return !woken, err
 }
 
 func (r *Reader) sleep(ctx context.Context, d time.Duration) {

@@ -21,11 +21,14 @@ const (
 
 // start runs a Reader over f. The function it returns ends Run, and returns
 // once it has ended.
-func start(tb testing.TB, f *ringtest.Feeder, queue int) (*ring.Reader, func()) {
+func start(tb testing.TB, f *ringtest.Feeder, queue int, prepare ...func(*ring.Reader)) (*ring.Reader, func()) {
 	tb.Helper()
 	r, err := ring.New(ring.Options{Critical: f.Critical, Bulk: f.Bulk, State: f.State, QueueBytes: queue})
 	if err != nil {
 		tb.Fatal(err)
+	}
+	for _, p := range prepare {
+		p(r)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -268,6 +271,52 @@ func TestQuietReaderSleeps(t *testing.T) {
 		}
 	}
 	t.Error("the reader keeps looking although nothing is produced")
+}
+
+// TestEveryRecordWakes feeds records one by one to a reader that goes to sleep
+// after each: none may wait until the sleep ends by itself.
+func TestEveryRecordWakes(t *testing.T) {
+	f := ringtest.Open(t, 1<<20, 1<<20)
+	set(t, f, ringtest.Make(kindCrit, false, 100), ringtest.Make(kindBulk, true, 100))
+	r, stop := start(t, f, 1, (*ring.Reader).Unpaced)
+	const n = 20_000
+	for range n {
+		feed(t, f, 0, 1)
+		(<-r.Batches()).Release()
+		for range 20 { // now and then it sleeps, now and then it is about to
+			runtime.Gosched()
+		}
+	}
+	stop()
+	s := r.Stats()
+	if s.Late != 0 {
+		t.Errorf("%d of %d records were found only when the reader looked by itself", s.Late, n)
+	}
+	if s.Wakeups == 0 {
+		t.Error("the reader was never woken: the test shows nothing")
+	}
+}
+
+func TestPaceBoundsLooks(t *testing.T) {
+	start := time.Unix(1000, 0)
+	now, looks := start, 0
+	p := new(ring.Pace)
+	for now.Sub(start) < 10*time.Second {
+		now = now.Add(p.Pause(now, 100, 1<<20) + time.Millisecond) // a record each millisecond
+		looks++
+	}
+	if looks < 190 || looks > 215 {
+		t.Errorf("%d looks in 10 s of steady records, want 8 and 20 a second", looks)
+	}
+	if d := p.Pause(now.Add(time.Hour), 100, 1<<20); d != 0 {
+		t.Errorf("after an hour of quiet the reader rests %v", d)
+	}
+	for range 20 {
+		p.Pause(now.Add(time.Hour), 100, 1<<20)
+	}
+	if few, many := p.Pause(now.Add(time.Hour), 100, 1<<20), p.Pause(now.Add(time.Hour), 1<<20, 1<<20); many >= few {
+		t.Errorf("rests %v after little, %v after a full ring", few, many)
+	}
 }
 
 func TestNoAllocationPerRecord(t *testing.T) {

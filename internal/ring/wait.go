@@ -68,22 +68,26 @@ func (p *poller) wakeOn(ctx context.Context) func() {
 }
 
 // wait blocks until a producer has woken us since the last wait, for at most d
-// (a context that ends just then is noticed after d). It may return early.
-func (p *poller) wait(ctx context.Context, d time.Duration) error {
+// (a context that ends just then is noticed after d). It reports whether one
+// has; it may return early.
+func (p *poller) wait(ctx context.Context, d time.Duration) (woken bool, err error) {
 	p.err = nil
 	if err := p.file.SetReadDeadline(time.Now().Add(d)); err != nil {
-		return fmt.Errorf("wait for records: %w", err)
+		return false, fmt.Errorf("wait for records: %w", err)
 	}
 	if ctx.Err() != nil {
-		return nil
+		return false, nil
 	}
-	if err := p.conn.Read(p.look); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("wait for records: %w", err)
+	err = p.conn.Read(p.look)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("wait for records: %w", err)
+	case p.err != nil:
+		return false, fmt.Errorf("wait for records: %w", p.err)
 	}
-	if p.err != nil {
-		return fmt.Errorf("wait for records: %w", p.err)
-	}
-	return nil
+	return true, nil
 }
 
 func (p *poller) ready(fd uintptr) bool {
