@@ -91,6 +91,7 @@ var merlon = law{
 
 		{dir: "internal/engine", layer: layerAgent, reach: []int{layerNouns}, may: []string{"internal/ring"}},
 		{dir: "internal/alert", layer: layerAgent},
+		{dir: "internal/needs", layer: layerAgent},
 		{dir: "internal/intel", layer: layerAgent},
 		{dir: "internal/replay", layer: layerAgent},
 		{dir: "internal/api", layer: layerAgent},
@@ -129,6 +130,7 @@ var merlon = law{
 			"internal/simulate/*", "internal/engine", "internal/api", "internal/app", "internal/cli", testFiles,
 		}},
 		{"github.com/google/go-cmp", []string{testFiles}},
+		{"github.com/miekg/dns", []string{testFiles}}, // what proto/dns is compared with
 		{"github.com/rogpeppe/go-internal", []string{testFiles}},
 	},
 }
