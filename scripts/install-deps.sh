@@ -3,7 +3,8 @@
 # for. What is there already is left as it is. Made for Debian 12 or newer.
 #
 #   scripts/install-deps.sh          install (root, or sudo)
-#   scripts/install-deps.sh --list   only say what would be installed
+#   scripts/install-deps.sh bench    install what the benchmarks run, instead
+#   scripts/install-deps.sh --list   only say what would be installed; also: --list bench
 set -euo pipefail
 
 # what shows that it is there (a command, or a file)  package  what for
@@ -17,6 +18,27 @@ qemu-system-aarch64               qemu-system-arm         runs the test matrix's
 xz                                xz-utils                unpacks modules of those kernels
 /usr/share/keyrings/debian-archive-keyring.gpg  debian-archive-keyring  verifies those kernels
 "
+# Their services are not started: the benchmarks run their own.
+bench_needs="
+redis-server                      redis-server            a server under many small requests
+redis-benchmark                   redis-tools             makes those requests
+/usr/sbin/nginx                   nginx-light             a web server
+wrk                               wrk                     asks it
+/usr/bin/cc                       gcc                     the compile of tiny files
+/usr/include/stdio.h              libc6-dev               the headers it reads
+"
+
+list=no
+for arg in "$@"; do
+	case $arg in
+	--list) list=yes ;;
+	bench) needs=$bench_needs ;;
+	*)
+		echo "usage: scripts/install-deps.sh [--list] [bench]" >&2
+		exit 2
+		;;
+	esac
+done
 
 is_there() {
 	case $1 in
@@ -36,7 +58,7 @@ while read -r mark package why; do
 	fi
 done <<<"$needs"
 
-if [ ${#missing[@]} = 0 ] || [ "${1:-}" = --list ]; then
+if [ ${#missing[@]} = 0 ] || [ $list = yes ]; then
 	exit 0
 fi
 if ! command -v apt-get >/dev/null; then
@@ -50,6 +72,13 @@ if [ "$(id -u)" != 0 ]; then
 		exit 1
 	fi
 	as_root=(sudo)
+fi
+# Packages that bring a service ask this file whether to start it (invoke-rc.d(8)).
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+	printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null
+	"${as_root[@]}" chmod 755 $policy
+	trap '"${as_root[@]}" rm -f $policy' EXIT
 fi
 "${as_root[@]}" apt-get update -q
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}"

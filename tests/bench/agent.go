@@ -22,10 +22,11 @@ type agent struct {
 	log    *os.File
 }
 
-// startAgent starts the agent and returns once it answers on its socket, which
+// startAgent starts the agent with that text as its configuration file, with
+// none when it is empty, and returns once it answers on its socket, which
 // it does when everything is attached.
-func startAgent(ctx context.Context, s *settings) (*agent, error) {
-	a, err := launch(ctx, s)
+func startAgent(ctx context.Context, s *settings, config string) (*agent, error) {
+	a, err := launch(ctx, s, config)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +45,7 @@ func startAgent(ctx context.Context, s *settings) (*agent, error) {
 }
 
 // launch starts the agent's process.
-func launch(ctx context.Context, s *settings) (*agent, error) {
+func launch(ctx context.Context, s *settings, config string) (*agent, error) {
 	dir, err := os.MkdirTemp("", "merlon-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("start agent: %w", err)
@@ -53,7 +54,15 @@ func launch(ctx context.Context, s *settings) (*agent, error) {
 	if a.log, err = os.Create(filepath.Join(dir, "log")); err != nil {
 		return nil, errors.Join(fmt.Errorf("start agent: %w", err), os.RemoveAll(dir))
 	}
-	a.cmd = exec.CommandContext(ctx, s.agent, "run", "--socket", filepath.Join(dir, "socket"), "--state-dir", filepath.Join(dir, "state"))
+	args := []string{"run", "--socket", filepath.Join(dir, "socket"), "--state-dir", filepath.Join(dir, "state")}
+	if config != "" {
+		file := filepath.Join(dir, "config.yaml")
+		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+			return nil, errors.Join(fmt.Errorf("start agent: %w", err), a.log.Close(), os.RemoveAll(dir))
+		}
+		args = append(args, "--config", file)
+	}
+	a.cmd = exec.CommandContext(ctx, s.agent, args...)
 	a.cmd.Stdout, a.cmd.Stderr = nil, a.log // what it prints is thrown away
 	a.cmd.Cancel = func() error { return a.cmd.Process.Signal(syscall.SIGTERM) }
 	a.cmd.WaitDelay = 10 * time.Second

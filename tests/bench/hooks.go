@@ -18,7 +18,7 @@ func measureHooks(ctx context.Context, s *settings) (_ []result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := startAgent(ctx, s)
+	a, err := startAgent(ctx, s, "")
 	if err != nil {
 		return nil, fmt.Errorf("list hooks: %w", err)
 	}

@@ -18,7 +18,7 @@ import (
 func measureStart(ctx context.Context, s *settings) ([]result, error) {
 	tries := 5
 	if s.long {
-		tries = 50
+		tries = 30
 	}
 	var took []float64
 	for i := range tries {
@@ -38,7 +38,7 @@ func firstEvent(ctx context.Context, s *settings, marker string) (_ time.Duratio
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	began := time.Now()
-	a, err := launch(ctx, s)
+	a, err := launch(ctx, s, "")
 	if err != nil {
 		return 0, err
 	}
@@ -79,22 +79,14 @@ func firstEvent(ctx context.Context, s *settings, marker string) (_ time.Duratio
 func measureIdle(ctx context.Context, s *settings) (_ []result, err error) {
 	idle := time.Minute
 	if s.long {
-		idle = time.Hour
+		idle = 10 * time.Minute
 	}
-	a, err := startAgent(ctx, s)
+	a, err := startAgent(ctx, s, "")
 	if err != nil {
 		return nil, fmt.Errorf("measure idle agent: %w", err)
 	}
 	defer func() { err = errors.Join(err, a.stop()) }()
-	pause := func(d time.Duration) error {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(d):
-			return nil
-		}
-	}
-	if err := pause(10 * time.Second); err != nil { // the start's garbage goes back
+	if err := pause(ctx, 10*time.Second); err != nil { // the start's garbage goes back
 		return nil, err
 	}
 	before, err := a.status(ctx)
@@ -106,7 +98,7 @@ func measureIdle(ctx context.Context, s *settings) (_ []result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := pause(idle); err != nil {
+	if err := pause(ctx, idle); err != nil {
 		return nil, err
 	}
 	usedAfter, err := cpuTime(a.pid())

@@ -34,6 +34,7 @@ var stages = []stage{
 	{"start", measureStart},
 	{"idle", measureIdle},
 	{"overhead", measureOverhead},
+	{"sensors", measureSensors},
 	{"pipeline", measurePipeline},
 	{"storm", measureStorm},
 	{"hooks", measureHooks},
@@ -43,7 +44,7 @@ var stages = []stage{
 type settings struct {
 	agent string // the agent's binary
 	long  bool
-	pairs int // of the overhead stage
+	pairs int // rounds of the overhead and sensors stages
 	log   io.Writer
 }
 
@@ -58,21 +59,21 @@ func run(args []string) int {
 		only  = fs.String("only", "", "stages to run, comma-separated: "+strings.Join(names(), ", "))
 		out   = fs.String("json", "build/bench.json", "file for the results as JSON")
 		doc   = fs.String("doc", "", "page whose results are replaced by these")
-		child = fs.String("child", "", "for bench's own use: run this pipeline and print its report")
+		child = fs.String("child", "", "for bench's own use: run this pipeline, or do this work, and print a report")
 	)
 	fs.StringVar(&s.agent, "agent", "build/merlon", "the agent's binary")
 	fs.BoolVar(&s.long, "long", false, "long forms: more pairs, more events, longer idling")
-	fs.IntVar(&s.pairs, "pairs", 31, "pairs of the overhead stage, 201 with -long")
+	fs.IntVar(&s.pairs, "pairs", 31, "rounds of the overhead and sensors stages, 61 with -long")
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}
 	if s.long {
-		s.pairs = max(s.pairs, 201)
+		s.pairs = max(s.pairs, 61)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if *child != "" {
-		if err := runChild(ctx, *child); err != nil {
+		if err := runChild(ctx, *child, fs.Args()); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			return 1
 		}
@@ -129,7 +130,10 @@ func runStages(ctx context.Context, s *settings, only string) (*report, error) {
 	return rep, nil
 }
 
-func runChild(ctx context.Context, options string) error {
+func runChild(ctx context.Context, options string, args []string) error {
+	if name, ok := strings.CutPrefix(options, "work-"); ok {
+		return workChild(ctx, name, args)
+	}
 	var o pipelineOptions
 	if err := json.Unmarshal([]byte(options), &o); err != nil {
 		return fmt.Errorf("read options of child: %w", err)

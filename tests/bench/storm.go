@@ -20,7 +20,7 @@ func measurePipeline(ctx context.Context, s *settings) ([]result, error) {
 	const million = 1_000_000
 	n, runs := 5*million, 5
 	if s.long {
-		n = 100 * million
+		n = 20 * million
 	}
 	var results []result
 	var last *pipelineReport
@@ -101,9 +101,9 @@ func pipelineRun(ctx context.Context, s *settings, o pipelineOptions) (*pipeline
 func measureStorm(ctx context.Context, s *settings) (_ []result, err error) {
 	lasts := 20 * time.Second
 	if s.long {
-		lasts = 30 * time.Minute
+		lasts = 5 * time.Minute
 	}
-	a, err := startAgent(ctx, s)
+	a, err := startAgent(ctx, s, "")
 	if err != nil {
 		return nil, fmt.Errorf("measure storm: %w", err)
 	}

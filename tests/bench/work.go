@@ -15,9 +15,16 @@ import (
 	"time"
 )
 
-// spent is what work took: wall-clock time, and CPU time of the processes that
-// did it, in which other processes show much less.
-type spent struct{ wall, cpu time.Duration }
+// spent is what it took to do something n times: wall-clock time, and CPU time
+// of the processes that did it, in which other processes show much less.
+type spent struct {
+	wall, cpu time.Duration
+	n         int
+}
+
+// eachWall and eachCPU are seconds for one of n.
+func (s spent) eachWall() float64 { return s.wall.Seconds() / float64(s.n) }
+func (s spent) eachCPU() float64  { return s.cpu.Seconds() / float64(s.n) }
 
 // loop runs program n times, one after the other, from a shell of its own:
 // fork, exec, wait, as scripts do.
@@ -28,7 +35,13 @@ func loop(ctx context.Context, program string, n int) (spent, error) {
 	if err := cmd.Run(); err != nil {
 		return spent{}, fmt.Errorf("run %s %d times: %w", program, n, err)
 	}
-	return spent{time.Since(began), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}, nil
+	return spent{time.Since(began), childTime(cmd), n}, nil
+}
+
+// childTime is the CPU time of a command that has ended, and of those children
+// that it waited for.
+func childTime(cmd *exec.Cmd) time.Duration {
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
 
 // loops runs as many loops at a time as there are CPUs, so that the agent
@@ -51,6 +64,7 @@ func loops(ctx context.Context, program string, n int) (spent, error) {
 	for range runtime.NumCPU() {
 		d := <-results
 		all.cpu += d.cpu
+		all.n += d.n
 		errs = append(errs, d.err)
 	}
 	all.wall = time.Since(began)
