@@ -42,18 +42,24 @@ func Tool(p *event.Process) string {
 	if p == nil || p.Exe == "" || !Trusted(p) {
 		return ""
 	}
-	if (program.Interpreter(p) || program.Shell(p)) && len(p.Args) > 1 {
-		for _, a := range p.Args[1:] {
-			if strings.HasPrefix(string(a), "-") {
-				continue // python3 -u, perl -w
-			}
+	if a := script(p.Args); a != "" && (program.Interpreter(p) || program.Shell(p)) {
+		return program.Base(a)
+	}
+	return program.Of(p)
+}
+
+// script returns the first argument that is not an option, when it lies where
+// only packages put programs.
+func script(args []event.Text) event.Text {
+	for i := 1; i < len(args); i++ {
+		if a := args[i]; a == "" || a[0] != '-' {
 			if system(a) {
-				return program.Base(a)
+				return a
 			}
 			break
 		}
 	}
-	return program.Of(p)
+	return ""
 }
 
 // system reports whether path lies where only packages put programs.
@@ -147,11 +153,8 @@ func NewNames(names ...string) Names {
 
 // Has reports whether p runs a trusted program of one of the names.
 func (n Names) Has(p *event.Process) bool {
-	if p == nil {
-		return false
-	}
 	name := Tool(p)
-	return name != "" && (n[name] || n[program.Base(p.Exe)] || n[program.Of(p)])
+	return name != "" && (n[name] || n[program.Base(p.Exe)]) // update-rc.d: the end belongs to the name
 }
 
 // Lower returns the severity one step below s.
