@@ -12,8 +12,8 @@ const maxHistory = 10000
 // alerts streams alerts: the last ones, then those that come.
 func (s *Server) alerts(w http.ResponseWriter, r *http.Request) {
 	q, err := s.parseStream(r.URL.Query())
-	if err == nil && (q.filter != nil || len(q.kinds) > 0) {
-		problem(w, http.StatusBadRequest, "alerts know no kind and no filter", "")
+	if err == nil && (q.filter != nil || len(q.kinds)+len(q.paths) > 0) {
+		problem(w, http.StatusBadRequest, "alerts know no kind, no path and no filter", "")
 		return
 	}
 	if err != nil {

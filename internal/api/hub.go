@@ -1,8 +1,8 @@
 package api
 
 import (
-	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,105 +15,85 @@ var (
 	errClients = errors.New("too many clients follow a stream (events.max_clients)")
 )
 
-// Hub is the sink behind the API's streams. It keeps the latest events in one
-// bounded buffer that all clients read at their own pace. A client that falls
+// Hub is the sink behind the API's streams. It keeps the latest events in
+// bounded buffers that all clients read at their own pace. A client that falls
 // behind by more than the buffer loses events: it is told how many of which
 // kind, and nobody waits for it.
+//
+// Two lanes keep what is reported anyway apart from what only some clients
+// asked for, so that a flood of the one pushes nothing of the other out.
 //
 // Event and Alert are called by the pipeline, everything else by the clients'
 // goroutines.
 type Hub struct {
 	kinds      []event.Kind
-	maxBytes   int
+	index      map[event.Kind]int // of kinds
+	usual      []bool             // by kind: reported anyway
 	maxClients int
 
 	mu      sync.Mutex // guards everything below, and the Readers
-	slots   []slot     // sequence number n is in slot n % len
-	tail    uint64     // sequence number of the oldest event kept
-	head    uint64     // of the next event
-	bytes   int
-	gone    []uint64 // by kind: events before tail
-	seen    []uint64 // by kind: events before head
-	lost    []uint64 // by kind: what clients lost
-	readers map[*Reader]struct{}
+	lanes   [2]lane    // of the usual kinds, and of the others
+	head    uint64     // sequence number of the next event
+	asked   []int      // by kind: readers that asked for it
+	lost    []uint64   // by kind: what clients lost
+	readers []*Reader
 	alerts  map[*AlertReader]struct{}
 	closed  bool
 }
 
-type slot struct {
-	ev   event.Event
-	kind int
-	size int
-}
-
 // NewHub makes a hub that keeps at most events events of together at most
-// maxBytes, for at most clients streams at a time.
-func NewHub(events, maxBytes, clients int) *Hub {
-	kinds := append(event.Kinds(), "") // the last counts kinds we don't know
-	n := len(kinds)
-	return &Hub{
-		kinds: kinds, maxBytes: maxBytes, maxClients: clients, slots: make([]slot, max(events, 1)),
-		gone: make([]uint64, n), seen: make([]uint64, n), lost: make([]uint64, n),
-		readers: map[*Reader]struct{}{}, alerts: map[*AlertReader]struct{}{},
+// maxBytes, for at most clients streams at a time. Kinds are those that are
+// reported anyway, which a reader gets who asks for none; loss is always one,
+// and none at all means every kind.
+func NewHub(events, maxBytes, clients int, kinds ...event.Kind) *Hub {
+	h := &Hub{
+		kinds: append(event.Kinds(), ""), // the last counts kinds we don't know
+		index: map[event.Kind]int{}, maxClients: clients, alerts: map[*AlertReader]struct{}{},
 	}
+	n := len(h.kinds)
+	h.usual, h.asked, h.lost = make([]bool, n), make([]int, n), make([]uint64, n)
+	for i, k := range h.kinds {
+		h.index[k] = i
+		h.usual[i] = len(kinds) == 0 || k == event.KindLoss || slices.Contains(kinds, k)
+	}
+	h.lanes[0] = newLane(max(events, 1), maxBytes, n)
+	h.lanes[1] = newLane(max(events, 1), maxBytes/4, n)
+	return h
 }
 
 // Name implements contract.Sink.
 func (h *Hub) Name() string { return "api" }
 
-// Event implements contract.Sink: it copies ev (not what its pointers lead
-// to) and never blocks on a client.
-func (h *Hub) Event(ev *event.Event) {
-	kind := 0
-	for kind < len(h.kinds)-1 && h.kinds[kind] != ev.Kind {
-		kind++
+// Usual reports whether events of that kind are reported anyway.
+func (h *Hub) Usual(k event.Kind) bool { return h.usual[h.kind(k)] }
+
+func (h *Hub) kind(k event.Kind) int {
+	if i, ok := h.index[k]; ok {
+		return i
 	}
-	size := weight(ev)
+	return len(h.kinds) - 1
+}
+
+// Event implements contract.Sink: it copies ev (not what its pointers lead
+// to) and never blocks on a client. What nobody would read is not kept.
+func (h *Hub) Event(ev *event.Event) {
+	kind := h.kind(ev.Kind)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
+	if h.closed || !h.usual[kind] && h.asked[kind] == 0 {
 		return
 	}
-	for h.head > h.tail && (h.head-h.tail == uint64(len(h.slots)) || h.bytes+size > h.maxBytes) {
-		h.evict()
+	l := &h.lanes[1]
+	if h.usual[kind] {
+		l = &h.lanes[0]
 	}
-	h.slots[h.head%uint64(len(h.slots))] = slot{*ev, kind, size}
-	h.bytes += size
-	h.seen[kind]++
+	l.put(ev, kind, h.head)
 	h.head++
-	for r := range h.readers {
-		r.signal()
-	}
-}
-
-func (h *Hub) evict() {
-	s := &h.slots[h.tail%uint64(len(h.slots))]
-	h.bytes -= s.size
-	h.gone[s.kind]++
-	*s = slot{}
-	h.tail++
-}
-
-// weight estimates the memory that an event keeps alive, in bytes. What the
-// process tree keeps alive anyway is counted too: the process may be gone.
-func weight(ev *event.Event) int {
-	n := 256
-	if p := ev.Process; p != nil {
-		n += 1024 + len(p.Exe) + len(p.CWD) + len(p.Cgroup)
-		for _, a := range p.Args {
-			n += 16 + len(a)
+	for _, r := range h.readers {
+		if r.asleep && r.wants[kind] {
+			r.signal()
 		}
 	}
-	if x := ev.Exec; x != nil {
-		n += 512 + len(x.Filename) + len(x.FDs)*128
-		for _, a := range x.Args {
-			n += 16 + len(a)
-		}
-		for _, v := range x.Env {
-			n += 32 + len(v.Name) + len(v.Value)
-		}
-	}
-	return n
 }
 
 // Dropped implements contract.Sink: events that clients lost.
@@ -149,14 +129,19 @@ const (
 func (h *Hub) Size() (n, limit int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return int(h.head - h.tail), len(h.slots)
+	for i := range h.lanes {
+		if l := &h.lanes[i]; l.slots != nil {
+			n, limit = n+int(l.head-l.tail), limit+len(l.slots)
+		}
+	}
+	return n, max(limit, h.lanes[0].limit)
 }
 
-// bounds returns the sequence numbers of the oldest and of the next event.
-func (h *Hub) bounds() (tail, head uint64) {
+// end returns the sequence number of the next event.
+func (h *Hub) end() uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.tail, h.head
+	return h.head
 }
 
 // lossEvent makes an event of what a client lost.
@@ -176,171 +161,11 @@ func (h *Hub) Close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
-	for r := range h.readers {
+	for _, r := range h.readers {
 		r.signal()
 	}
 	for r := range h.alerts {
 		r.signal()
 	}
 	return nil
-}
-
-// Reader is one client's place in the stream of events. One goroutine uses it.
-type Reader struct {
-	hub    *Hub
-	next   uint64   // sequence number of the next event to read
-	passed []uint64 // by kind: events before next
-	wake   chan struct{}
-}
-
-// Read starts a stream at the oldest event kept. The caller closes it.
-func (h *Hub) Read() (*Reader, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return nil, errClosed
-	}
-	if len(h.readers)+len(h.alerts) >= h.maxClients {
-		return nil, errClients
-	}
-	r := &Reader{hub: h, next: h.tail, passed: append([]uint64(nil), h.gone...), wake: make(chan struct{}, 1)}
-	h.readers[r] = struct{}{}
-	return r, nil
-}
-
-// Close ends the stream.
-func (r *Reader) Close() {
-	r.hub.mu.Lock()
-	defer r.hub.mu.Unlock()
-	delete(r.hub.readers, r)
-}
-
-func (r *Reader) signal() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Skip moves to the end of what is there.
-func (r *Reader) Skip() {
-	r.hub.mu.Lock()
-	defer r.hub.mu.Unlock()
-	r.next = r.hub.head
-	copy(r.passed, r.hub.seen)
-}
-
-// Poll copies waiting events into buf and returns how many, without waiting.
-// lost tells what was missed before them, nil when nothing.
-func (r *Reader) Poll(buf []event.Event) (n int, lost []event.Loss, err error) {
-	h := r.hub
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if r.next < h.tail {
-		for i, gone := range h.gone {
-			if missed := gone - r.passed[i]; missed > 0 {
-				lost = append(lost, event.Loss{Of: h.kinds[i], Stage: lossStage, Reason: lossReason, Count: missed})
-				h.lost[i] += missed
-			}
-		}
-		r.next = h.tail
-		copy(r.passed, h.gone)
-	}
-	for n < len(buf) && r.next < h.head {
-		s := &h.slots[r.next%uint64(len(h.slots))]
-		buf[n] = s.ev
-		r.passed[s.kind]++
-		r.next++
-		n++
-	}
-	if n == 0 && h.closed {
-		err = errClosed
-	}
-	return n, lost, err
-}
-
-// Wait returns when there may be something to Poll, or with ctx's error.
-func (r *Reader) Wait(ctx context.Context) error {
-	select {
-	case <-r.wake:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// maxAlerts is how many alerts wait for one client.
-const maxAlerts = 1024
-
-// AlertReader is one client's stream of alerts.
-type AlertReader struct {
-	hub     *Hub
-	waiting []*event.Alert // guarded by hub.mu
-	missed  uint64
-	wake    chan struct{}
-}
-
-// Alert implements contract.Sink.
-func (h *Hub) Alert(a *event.Alert) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for r := range h.alerts {
-		if len(r.waiting) >= maxAlerts {
-			r.missed++
-			continue
-		}
-		r.waiting = append(r.waiting, a)
-		r.signal()
-	}
-}
-
-// ReadAlerts starts a stream of the alerts to come. The caller closes it.
-func (h *Hub) ReadAlerts() (*AlertReader, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return nil, errClosed
-	}
-	if len(h.readers)+len(h.alerts) >= h.maxClients {
-		return nil, errClients
-	}
-	r := &AlertReader{hub: h, wake: make(chan struct{}, 1)}
-	h.alerts[r] = struct{}{}
-	return r, nil
-}
-
-// Close ends the stream.
-func (r *AlertReader) Close() {
-	r.hub.mu.Lock()
-	defer r.hub.mu.Unlock()
-	delete(r.hub.alerts, r)
-}
-
-func (r *AlertReader) signal() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Next waits for alerts and returns them, and how many the client missed.
-func (r *AlertReader) Next(ctx context.Context) (alerts []*event.Alert, missed uint64, err error) {
-	for {
-		r.hub.mu.Lock()
-		alerts, missed = r.waiting, r.missed
-		r.waiting, r.missed = nil, 0
-		closed := r.hub.closed
-		r.hub.mu.Unlock()
-		if len(alerts) > 0 || missed > 0 {
-			return alerts, missed, nil
-		}
-		if closed {
-			return nil, 0, errClosed
-		}
-		select {
-		case <-r.wake:
-		case <-ctx.Done():
-			return nil, 0, ctx.Err()
-		}
-	}
 }

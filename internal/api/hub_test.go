@@ -88,8 +88,8 @@ func TestHubIsBoundedInBytes(t *testing.T) {
 		t.Errorf("%d events of 100 KiB kept, want what fits into 1 MiB", n)
 	}
 	held := 0
-	for i := range h.slots {
-		if h.slots[i].ev.Exec != nil {
+	for i := range h.lanes[0].slots {
+		if h.lanes[0].slots[i].ev.Exec != nil {
 			held++
 		}
 	}

@@ -73,6 +73,14 @@ func metricList() []metric {
 		{"merlon_clients", gauge, "clients that follow a stream", nil, func(st *Status, set func(float64, ...string)) {
 			set(float64(st.Clients))
 		}},
+		{"merlon_kind_askers", gauge, "who asks for a kind of events: configuration, detectors and clients; 0 means that its hooks are not attached", []string{"kind"}, func(st *Status, set func(float64, ...string)) {
+			for _, n := range st.Needs {
+				set(float64(len(n.Askers)), string(n.Kind))
+			}
+		}},
+		{"merlon_syscall_hooks", gauge, "programs attached to tracepoints of system calls, each of which costs every call of the host; above 0 in profile full only", nil, func(st *Status, set func(float64, ...string)) {
+			set(float64(len(st.Syscalls)))
+		}},
 		{"merlon_bpf_map_entries", gauge, "entries of BPF maps, where the kernel or the agent counts them", []string{"map"}, func(st *Status, set func(float64, ...string)) {
 			for _, m := range st.Maps {
 				if m.Entries >= 0 {

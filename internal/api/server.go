@@ -31,6 +31,16 @@ type Agent interface {
 	Alerts(ctx context.Context, n int) ([]*event.Alert, error)
 	// Config writes the effective configuration.
 	Config(w io.Writer) error
+	// Ask has the sensors report kinds, and reads of the paths, until the
+	// answer is released. It returns when they do, or when ctx ends; who is
+	// what status calls the asker.
+	Ask(ctx context.Context, who string, kinds []event.Kind, paths []string) *Asked
+}
+
+// Asked is the answer to somebody who asks for kinds of events.
+type Asked struct {
+	Notes   []Problem // of what was asked for, what can't be had here
+	Release func()
 }
 
 // Options are what New needs.

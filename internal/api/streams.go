@@ -1,42 +1,54 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/merlon/merlon/internal/event"
 	"github.com/merlon/merlon/internal/filter"
-	"github.com/merlon/merlon/internal/match/near"
+	"github.com/merlon/merlon/internal/match/kinds"
 )
 
 // batch is how many events a stream copies out of the hub at a time.
 const batch = 256
 
+// maxPaths bounds the paths that one client asks for.
+const maxPaths = 64
+
 // streamQuery is what a client asked of a stream.
 type streamQuery struct {
-	kinds  map[event.Kind]bool // empty: all
+	kinds  []event.Kind // empty: those that are reported anyway
+	wanted map[event.Kind]bool
+	paths  []string // files whose reads are asked for
 	filter *filter.Filter
 	last   int // -1: all that is there
 	follow bool
 }
 
 func (s *Server) parseStream(q url.Values) (streamQuery, error) {
-	sq := streamQuery{last: -1, follow: q.Get("follow") == "1", kinds: map[event.Kind]bool{}}
+	sq := streamQuery{last: -1, follow: q.Get("follow") == "1", wanted: map[event.Kind]bool{}}
 	for name := range q {
-		if !slices.Contains([]string{"kind", "filter", "last", "follow"}, name) {
+		if !slices.Contains([]string{"kind", "filter", "last", "follow", "path"}, name) {
 			return sq, fmt.Errorf("unknown parameter %q", name)
 		}
 	}
-	for _, k := range q["kind"] {
-		if err := CheckKind(k); err != nil {
-			return sq, err
-		}
-		sq.kinds[event.Kind(k)] = true
+	var err error
+	if sq.kinds, err = kinds.Expand(q["kind"]); err != nil {
+		return sq, err
+	}
+	if err := sq.parsePaths(q["path"]); err != nil {
+		return sq, err
+	}
+	for _, k := range sq.kinds {
+		sq.wanted[k] = true
 	}
 	if text := q.Get("last"); text != "" {
 		n, err := strconv.Atoi(text)
@@ -55,24 +67,25 @@ func (s *Server) parseStream(q url.Values) (streamQuery, error) {
 	return sq, nil
 }
 
-// CheckKind tells, with the nearest name, when there is no such kind of event.
-func CheckKind(kind string) error {
-	names := make([]string, 0, 8)
-	for _, k := range event.Kinds() {
-		if string(k) == kind {
-			return nil
+func (q *streamQuery) parsePaths(paths []string) error {
+	if len(paths) > maxPaths {
+		return fmt.Errorf("%d paths are asked for; at most %d can be", len(paths), maxPaths)
+	}
+	for _, p := range paths {
+		if clean := filepath.Clean(p); !filepath.IsAbs(p) || p != clean && p != clean+"/" {
+			return fmt.Errorf("path=%q is not an absolute path without . and .. parts", event.Safe(p))
 		}
-		names = append(names, string(k))
 	}
-	if n, ok := near.Find(kind, names); ok {
-		return fmt.Errorf("there is no kind %q; did you mean %s?", kind, n)
+	q.paths = paths
+	if len(paths) > 0 && !slices.Contains(q.kinds, event.KindFileOpen) {
+		q.kinds = append(q.kinds, event.KindFileOpen)
 	}
-	return fmt.Errorf("there is no kind %q; the kinds are %s", kind, strings.Join(names, ", "))
+	return nil
 }
 
 // wants reports whether the client asked for ev.
 func (q *streamQuery) wants(ev *event.Event) (bool, error) {
-	if !q.wantsKind(ev.Kind) {
+	if !q.wantsKind(ev) {
 		return false, nil
 	}
 	if q.filter == nil {
@@ -81,7 +94,14 @@ func (q *streamQuery) wants(ev *event.Event) (bool, error) {
 	return q.filter.Match(ev)
 }
 
-func (q *streamQuery) wantsKind(k event.Kind) bool { return len(q.kinds) == 0 || q.kinds[k] }
+// wantsKind reports whether ev is of a kind that the client asked for, or
+// tells of the loss of such.
+func (q *streamQuery) wantsKind(ev *event.Event) bool {
+	if len(q.kinds) == 0 || q.wanted[ev.Kind] {
+		return true
+	}
+	return ev.Kind == event.KindLoss && ev.Loss != nil && q.wanted[ev.Loss.Of]
+}
 
 // stream writes one line of JSON after the other.
 type stream struct {
@@ -96,15 +116,19 @@ func newStream(w http.ResponseWriter) *stream {
 	return &stream{w: w, enc: json.NewEncoder(w), flush: http.NewResponseController(w).Flush}
 }
 
+// settling is how long a stream waits for the sensors before it begins.
+const settling = 15 * time.Second
+
 // events streams events. What the client missed because it read too slowly
-// stands in the stream as loss events of stage client.
+// stands in the stream as loss events of stage client. The answer begins when
+// the hooks of the kinds that a follower asked for are attached.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	q, err := s.parseStream(r.URL.Query())
 	if err != nil {
 		problem(w, http.StatusBadRequest, err.Error(), "`merlon events --fields` lists kinds and fields")
 		return
 	}
-	rd, err := s.o.Hub.Read()
+	rd, err := s.o.Hub.Read(q.kinds...)
 	if err != nil {
 		problem(w, http.StatusServiceUnavailable, err.Error(), "")
 		return
@@ -113,12 +137,33 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	if q.last == 0 {
 		rd.Skip()
 	}
+	var notes []Problem
+	if q.follow && len(q.kinds) > 0 {
+		ctx, cancel := context.WithTimeout(r.Context(), settling)
+		asked := s.o.Agent.Ask(ctx, askerName(r.Context()), q.kinds, q.paths)
+		cancel()
+		defer asked.Release()
+		notes = asked.Notes
+	}
 	out := &eventStream{query: &q, reader: rd, stream: newStream(w), hub: s.o.Hub}
+	for i := range notes {
+		if out.enc.Encode(&notes[i]) != nil {
+			return
+		}
+	}
 	if out.past() != nil || !q.follow {
 		return
 	}
 	for out.now() == nil && rd.Wait(r.Context()) == nil {
 	}
+}
+
+// askerName is what status calls a client.
+func askerName(ctx context.Context) string {
+	if p, ok := peerFrom(ctx); ok {
+		return fmt.Sprintf("client pid %d", p.pid)
+	}
+	return "client"
 }
 
 type eventStream struct {
@@ -132,17 +177,15 @@ type eventStream struct {
 
 // past writes the last events of those that are there, as many as asked for.
 func (o *eventStream) past() error {
-	_, end := o.hub.bounds()
+	end := o.hub.end()
 	var keep []event.Event
-	for o.reader.next < end {
+	for o.reader.behind(end) {
 		n, lost, err := o.reader.Poll(o.buf[:])
 		if err != nil {
 			return err
 		}
-		for i := range lost {
-			if o.query.wantsKind(lost[i].Of) {
-				keep = append(keep, *lossEvent(&lost[i]))
-			}
+		for i := range lost { // of what the reader wants only
+			keep = append(keep, *lossEvent(&lost[i]))
 		}
 		for i := range o.buf[:n] {
 			if ok, err := o.query.wants(&o.buf[i]); err != nil {
@@ -162,7 +205,29 @@ func (o *eventStream) past() error {
 			return err
 		}
 	}
+	if len(keep) == 0 && !o.query.follow {
+		if err := o.unasked(); err != nil {
+			return err
+		}
+	}
 	return o.flush()
+}
+
+// unasked tells of kinds of which there is nothing because nobody asks.
+func (o *eventStream) unasked() error {
+	var names []string
+	for _, k := range o.query.kinds {
+		if !o.hub.Usual(k) {
+			names = append(names, string(k))
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return o.enc.Encode(Problem{
+		Message: "not kept, because only those who follow a stream and detectors may ask for it: " + strings.Join(names, ", "),
+		Cure:    "follow them with -f, or add them to events.kinds in the agent's configuration",
+	})
 }
 
 // now writes what has come since the last call.
@@ -173,9 +238,6 @@ func (o *eventStream) now() error {
 			return err
 		}
 		for i := range lost {
-			if !o.query.wantsKind(lost[i].Of) {
-				continue
-			}
 			if err := o.enc.Encode(lossEvent(&lost[i])); err != nil {
 				return err
 			}

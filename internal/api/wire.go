@@ -9,7 +9,7 @@ import (
 // Paths of the API.
 const (
 	PathStatus    = "/v1/status"    // GET: Status; ?cost=1s measures the programs' cost for that long
-	PathEvents    = "/v1/events"    // GET: events, a line each; ?kind= ?filter= ?last=N ?follow=1
+	PathEvents    = "/v1/events"    // GET: events, a line each; ?kind= (names, patterns) ?filter= ?last=N ?follow=1 ?path= (files whose reads are asked for)
 	PathAlerts    = "/v1/alerts"    // GET: alerts, a line each; ?last=N ?follow=1
 	PathProcesses = "/v1/processes" // GET: live processes, a line each
 	PathCheck     = "/v1/check"     // GET: []event.Feature as the agent found them at its start; complete within a second of it
@@ -39,9 +39,39 @@ type Status struct {
 	CostOver float64         `json:"cost_over_seconds,omitempty"` // the programs' cost was measured for this long
 	Counting bool            `json:"bpf_stats_enabled"`           // the kernel counts the runs and time of programs now
 	Maps     []Map           `json:"maps"`
-	Hooks    []string        `json:"hooks"` // what is attached where
+	Hooks    []string        `json:"hooks"`           // what is attached where
+	Profile  string          `json:"profile"`         // default or full
+	Needs    []Need          `json:"needs"`           // the kinds of events: who asks for them, what reports them
+	Paths    []PathNeed      `json:"paths,omitempty"` // files whose reads are reported
+	Syscalls []string        `json:"syscall_hooks"`   // those of Hooks that cost every system call of the host
 	Features []event.Feature `json:"features"`
 	Degraded []Degraded      `json:"degraded"`
+}
+
+// Need is a kind of event: who asks for it, and what reports it here.
+type Need struct {
+	Kind    event.Kind `json:"kind"`
+	Usual   bool       `json:"usual"`             // shown to who asks for no kind (events.kinds)
+	Askers  []string   `json:"askers"`            // empty: its hooks are not attached
+	Sensors []string   `json:"sensors,omitempty"` // that know the kind
+	On      bool       `json:"on"`                // a sensor was told to report it, and could
+	Tiers   []Tier     `json:"tiers,omitempty"`   // the features that report it
+}
+
+// Tier is a feature that reports a kind of event, with its mechanism here.
+type Tier struct {
+	Feature   string          `json:"feature"`
+	Tier      string          `json:"tier,omitempty"` // empty when nothing on this kernel does it
+	Guarantee event.Guarantee `json:"guarantee"`
+	Why       string          `json:"why,omitempty"`
+	Cure      string          `json:"cure,omitempty"`
+}
+
+// PathNeed is a file, or with a slash at its end all below a directory, whose
+// reads are reported.
+type PathNeed struct {
+	Path   string   `json:"path"`
+	Askers []string `json:"askers"`
 }
 
 // Memory is what the agent takes, in bytes.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/merlon/merlon/internal/engine"
 	"github.com/merlon/merlon/internal/event"
 	"github.com/merlon/merlon/internal/kernel"
+	"github.com/merlon/merlon/internal/needs"
 	"github.com/merlon/merlon/internal/ring"
 	"github.com/merlon/merlon/internal/store"
 )
@@ -34,8 +36,8 @@ type Options struct {
 	Version string
 	Log     *slog.Logger
 	Level   *slog.LevelVar // of Log; the API changes it
-	// Ready is called when the sensors are attached and nothing was published
-	// yet. It must not block.
+	// Ready is called when the process sensor is attached and nothing was
+	// published yet. It must not block.
 	Ready func(*Agent)
 }
 
@@ -48,7 +50,8 @@ type Agent struct {
 
 	lock      io.Closer // nil when the state directory can't be used
 	kernel    *kernel.Kernel
-	sensors   []contract.Sensor
+	sensors   []contract.Sensor // the first is the process sensor
+	needs     *needs.Set
 	proven    proven
 	provenAll chan struct{} // closed when Features is complete, or will never be
 	enrichers *catalog.Enrichers
@@ -89,7 +92,8 @@ func (a *Agent) Hub() *api.Hub { return a.hub }
 // Environment tells what machine this is.
 func (a *Agent) Environment() kernel.Environment { return a.kernel.Environment() }
 
-// start makes every part, from the kernel up, and attaches the sensors.
+// start makes every part, from the kernel up, and attaches the process sensor;
+// the others come while the agent already runs.
 func (a *Agent) start(ctx context.Context) error {
 	noLock, err := a.takeLock()
 	if err != nil {
@@ -115,7 +119,7 @@ func (a *Agent) start(ctx context.Context) error {
 	}
 	a.feed = ring.NewFeed(int(a.cfg.Rings.Queue) / 4)
 	a.store = store.Open(store.Options{Dir: a.cfg.StateDir, MaxAlerts: a.cfg.Alerts.Max, MaxAge: time.Duration(a.cfg.Alerts.Retention), Log: a.log})
-	a.hub = api.NewHub(a.cfg.Events.Buffer, int(a.cfg.Events.BufferBytes), a.cfg.Events.MaxClients)
+	a.hub = api.NewHub(a.cfg.Events.Buffer, int(a.cfg.Events.BufferBytes), a.cfg.Events.MaxClients, a.usual()...)
 	a.tally = newTally()
 	a.alerts = alert.New(alert.Options{
 		Sinks: []contract.Sink{a.hub, a.tally}, Store: a.store,
@@ -126,6 +130,7 @@ func (a *Agent) start(ctx context.Context) error {
 		a.trouble.tell("cgroups", err.Error(), "containers and services of some processes stay unknown; see that cgroups are mounted")
 	}
 	a.detectors = catalog.NewDetectors()
+	a.askers()
 	a.engine = engine.New(engine.Options{
 		Sensors: a.sensors, Enrichers: a.enrichers.List, Detectors: a.detectors,
 		Sinks: []contract.Sink{a.hub, a.tally}, Findings: a.finding,
@@ -148,34 +153,6 @@ func (a *Agent) takeLock() (unusable, err error) {
 	}
 	a.lock = lock
 	return nil, nil
-}
-
-// attach probes the sensors one after the other, and attaches what passed at
-// once: nothing that happens meanwhile waits for the other proofs.
-func (a *Agent) attach(ctx context.Context) error {
-	a.sensors = catalog.NewSensors(a.kernel, a.log)
-	if a.Environment().PIDNS { // our pid in the events is not the one we know: canaries come first
-		a.proven.add(a.kernel.Mechanisms(ctx))
-	}
-	attached := 0
-	var last error
-	for _, s := range a.sensors {
-		a.proven.add(s.Probe(ctx))
-		if err := s.Attach(ctx, s.Info().Kinds); err != nil {
-			last = err
-			e := kernel.Explain("attach "+s.Info().Name, err, a.kernel.Environment())
-			a.trouble.tell("sensor "+s.Info().Name, e.Cause, e.Cure)
-			continue
-		}
-		attached++
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if attached == 0 {
-		return last
-	}
-	return nil
 }
 
 func (a *Agent) counts() (map[uint16]engine.KernelLoss, error) {
@@ -222,11 +199,19 @@ func (a *Agent) run(ctx context.Context) error {
 	defer stopMiddle()
 	defer stopTop()
 
-	engineDone, alertsDone, apiDone := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	engineDone, alertsDone, apiDone, needsDone := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	g.Go(func() error { return a.reader.Run(middle) })
 	g.Go(func() error {
 		defer close(engineDone)
 		return a.engine.Run(middle, a.reader.Batches())
+	})
+	g.Go(func() error {
+		defer close(needsDone)
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		wg.Go(func() { a.needs.Run(vital) })
+		a.prove(vital)
+		return nil
 	})
 	for _, s := range a.sensors {
 		if src, ok := s.(contract.Source); ok {
@@ -250,6 +235,7 @@ func (a *Agent) run(ctx context.Context) error {
 		notify("STOPPING=1")
 		err := a.hub.Close()
 		stopTop()
+		<-needsDone
 		for _, s := range a.sensors { // at once, however long the clients take
 			err = errors.Join(err, s.Close())
 		}
@@ -262,7 +248,6 @@ func (a *Agent) run(ctx context.Context) error {
 		return err
 	})
 	notify("READY=1")
-	a.prove(vital)
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("run agent: %w", err)
 	}

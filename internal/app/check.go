@@ -37,7 +37,7 @@ func Check(ctx context.Context, c *config.Config, log *slog.Logger) (_ *Checked,
 	}
 	defer func() { err = errors.Join(err, k.Close()) }()
 	checked := &Checked{Environment: k.Environment()}
-	for _, s := range catalog.NewSensors(k, log) {
+	for _, s := range catalog.NewSensors(k, c, log) {
 		checked.Features = append(checked.Features, s.Probe(ctx)...)
 		if err := s.Close(); err != nil {
 			return nil, err

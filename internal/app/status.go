@@ -51,6 +51,11 @@ func (v *view) Alerts(ctx context.Context, n int) ([]*event.Alert, error) {
 	return list, nil
 }
 
+// Ask implements api.Agent.
+func (v *view) Ask(ctx context.Context, who string, kinds []event.Kind, paths []string) *api.Asked {
+	return (*Agent)(v).Ask(ctx, who, kinds, paths)
+}
+
 // Config implements api.Agent.
 func (v *view) Config(w io.Writer) error { return v.cfg.Print(w) }
 
@@ -70,6 +75,7 @@ func (v *view) Status(ctx context.Context, cost time.Duration) (*api.Status, err
 		Clients: a.hub.Clients(), Alerts: a.tally.alerts(),
 		Programs: programs, CostOver: over.Seconds(), Counting: a.counting(), Features: a.Features(), Degraded: a.degraded(),
 		Losses: a.hub.Lost(), Faults: []api.FaultCount{}, Hooks: []string{},
+		Profile: a.cfg.Profile, Needs: a.needed(), Paths: a.watched(), Syscalls: []string{},
 	}
 	st.Events = a.tally.events(&books)
 	addBooks(st, &books)
@@ -81,7 +87,11 @@ func (v *view) Status(ctx context.Context, cost time.Duration) (*api.Status, err
 		st.Maps = append(st.Maps, api.Map{Name: m.Name, Type: m.Type, Entries: m.Entries, Max: m.MaxEntries, Bytes: m.Bytes})
 	}
 	for _, l := range a.kernel.Links() {
-		st.Hooks = append(st.Hooks, l.Program+" at "+l.Attach)
+		hook := l.Program + " at " + l.Attach
+		st.Hooks = append(st.Hooks, hook)
+		if perSyscall(l.Attach) {
+			st.Syscalls = append(st.Syscalls, hook)
+		}
 	}
 	return st, nil
 }

@@ -12,7 +12,8 @@ import (
 // tally is a sink that counts what is published.
 type tally struct {
 	kinds  []event.Kind
-	counts []atomic.Uint64 // by the index of the kind
+	index  map[event.Kind]int // of kinds
+	counts []atomic.Uint64    // by the index of the kind
 
 	mu    sync.Mutex
 	rules map[string]api.AlertCount
@@ -24,8 +25,11 @@ type tally struct {
 const maxSeen = 4096
 
 func newTally() *tally {
-	kinds := event.Kinds()
-	return &tally{kinds: kinds, counts: make([]atomic.Uint64, len(kinds)), rules: map[string]api.AlertCount{}, seen: NewSeen(maxSeen)}
+	kinds, index := event.Kinds(), map[event.Kind]int{}
+	for i, k := range kinds {
+		index[k] = i
+	}
+	return &tally{kinds: kinds, index: index, counts: make([]atomic.Uint64, len(kinds)), rules: map[string]api.AlertCount{}, seen: NewSeen(maxSeen)}
 }
 
 // Name implements contract.Sink.
@@ -33,11 +37,8 @@ func (t *tally) Name() string { return "tally" }
 
 // Event implements contract.Sink.
 func (t *tally) Event(ev *event.Event) {
-	for i, k := range t.kinds {
-		if k == ev.Kind {
-			t.counts[i].Add(1)
-			return
-		}
+	if i, known := t.index[ev.Kind]; known {
+		t.counts[i].Add(1)
 	}
 }
 

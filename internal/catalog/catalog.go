@@ -29,8 +29,9 @@ type Enrichers struct {
 	containers  *container.Enricher
 }
 
-// NewSensors makes every sensor.
-func NewSensors(k *kernel.Kernel, log *slog.Logger) []contract.Sensor {
+// NewSensors makes every sensor. The first is the process sensor: the agent
+// needs it to run at all, and attaches it first.
+func NewSensors(k *kernel.Kernel, c *config.Config, log *slog.Logger) []contract.Sensor {
 	return []contract.Sensor{
 		processsensor.New(k, log.With("sensor", "process")),
 	}

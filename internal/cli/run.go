@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/merlon/merlon/internal/app"
 	"github.com/merlon/merlon/internal/config"
 	"github.com/merlon/merlon/internal/event"
+	"github.com/merlon/merlon/internal/match/kinds"
 )
 
 type runFlags struct {
@@ -57,10 +59,8 @@ Without --config the defaults are used; see merlon config print.`,
 // settings returns the configuration with the flags in it. Paths of flags are
 // relative to the working directory.
 func (f *runFlags) settings(socket string) (*config.Config, error) {
-	for _, k := range f.kinds {
-		if err := api.CheckKind(k); err != nil {
-			return nil, &usageError{err}
-		}
+	if _, err := kinds.Expand(f.kinds); err != nil {
+		return nil, &usageError{err}
 	}
 	cfg, err := loadConfig(f.config)
 	if err != nil {
@@ -130,12 +130,22 @@ type show struct {
 
 func (e *env) startShow(ctx context.Context, a *app.Agent, f *runFlags, log *slog.Logger) *show {
 	s := &show{e: e, kinds: map[event.Kind]bool{}, started: time.Now(), known: app.NewSeen(maxKnown)}
-	for _, k := range f.kinds {
-		s.kinds[event.Kind(k)] = true
+	shown, _ := kinds.Expand(f.kinds) // checked with the other settings
+	for _, k := range shown {
+		s.kinds[k] = true
 	}
-	events, err := a.Hub().Read()
+	// What is reported anyway is read too: the summary counts it.
+	read := slices.DeleteFunc(event.Kinds(), func(k event.Kind) bool { return !s.kinds[k] && !a.Hub().Usual(k) })
+	events, err := a.Hub().Read(read...)
 	if err == nil {
 		s.wg.Go(func() {
+			if others := slices.DeleteFunc(shown, a.Hub().Usual); len(others) > 0 {
+				asked := a.Ask(ctx, "terminal", others, nil)
+				defer asked.Release()
+				for _, n := range asked.Notes {
+					log.Warn("not shown", "reason", n.Message, "cure", n.Cure)
+				}
+			}
 			s.begin(a)
 			s.follow(ctx, events)
 		})

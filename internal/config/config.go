@@ -14,6 +14,7 @@ type Config struct {
 	StateDir    string  `key:"state_dir" doc:"directory of the agent's state (alerts); made when missing, readable by root only"`
 	Socket      string  `key:"socket" doc:"unix socket of the API, at most 107 bytes long"`
 	SocketGroup string  `key:"socket_group" doc:"group whose members may open the socket and read; empty means root alone (and api.*)"`
+	Profile     string  `key:"profile" doc:"full permits programs on the tracepoints of single system calls, where nothing better works on this kernel: they cost about 22 ns on every system call of the host. merlon check and status tell which" oneof:"default full"`
 	Log         Log     `key:"log" doc:"what the agent writes about itself, on standard error"`
 	Kernel      Kernel  `key:"kernel" doc:"how programs get into the kernel"`
 	Rings       Rings   `key:"rings" doc:"buffers between kernel and agent"`
@@ -52,9 +53,11 @@ type Process struct {
 
 // Events configures the event stream.
 type Events struct {
-	Buffer      int  `key:"buffer" doc:"most events kept in memory, for events -n and for clients that read slowly, 16 to 1048576" range:"16 1048576"`
-	BufferBytes Size `key:"buffer_bytes" doc:"most memory these events may take, 256KiB to 1GiB" range:"256KiB 1GiB"`
-	MaxClients  int  `key:"max_clients" doc:"most clients that follow a stream at the same time, 1 to 1024" range:"1 1024"`
+	Kinds       []string `key:"kinds" doc:"kinds of events that are always reported, besides what detectors and clients ask for; patterns like file_* are allowed, and all. docs/events.md lists them"`
+	ReadPaths   []string `key:"read_paths" doc:"files whose reads are reported (kind file_open), besides those that detectors and clients ask for: absolute paths, those with a slash at their end meaning everything below"`
+	Buffer      int      `key:"buffer" doc:"most events kept in memory, for events -n and for clients that read slowly, 16 to 1048576; as many again while clients ask for other kinds than events.kinds" range:"16 1048576"`
+	BufferBytes Size     `key:"buffer_bytes" doc:"most memory these events may take, 256KiB to 1GiB; a quarter more while clients ask for other kinds" range:"256KiB 1GiB"`
+	MaxClients  int      `key:"max_clients" doc:"most clients that follow a stream at the same time, 1 to 1024" range:"1 1024"`
 }
 
 // Alerts configures the grouping and keeping of alerts.
@@ -87,11 +90,12 @@ func Default() *Config {
 	return &Config{
 		StateDir: "/var/lib/merlon",
 		Socket:   "/run/merlon/merlon.sock",
+		Profile:  "default",
 		Log:      Log{Level: "info", Format: "text"},
 		Kernel:   Kernel{PinDir: "/sys/fs/bpf/merlon"},
 		Rings:    Rings{Critical: 4 << 20, Bulk: 8 << 20, Queue: 8 << 20},
 		Process:  Process{MaxTracked: 131072, ArgsBytes: 32 << 20},
-		Events:   Events{Buffer: 4096, BufferBytes: 8 << 20, MaxClients: 64},
+		Events:   Events{Kinds: []string{"fork", "exec", "exit", "cgroup"}, ReadPaths: []string{}, Buffer: 4096, BufferBytes: 8 << 20, MaxClients: 64},
 		Alerts:   Alerts{Window: Duration(10 * time.Minute), Update: Duration(10 * time.Second), Retention: Duration(90 * 24 * time.Hour), Max: 100000},
 		Memory:   Memory{SoftLimit: 96 << 20},
 	}

@@ -7,6 +7,9 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+
+	"github.com/merlon/merlon/internal/event"
+	"github.com/merlon/merlon/internal/match/kinds"
 )
 
 // maxRings bounds all rings together, in bytes.
@@ -52,7 +55,22 @@ func (c *Config) check() Errors {
 	if msg := checkLoopback(c.Metrics.Listen); msg != "" {
 		bad("metrics.listen", "%s", msg)
 	}
+	if _, err := kinds.Expand(c.Events.Kinds); err != nil {
+		bad("events.kinds", "%v", err)
+	}
+	for _, path := range c.Events.ReadPaths {
+		if !filepath.IsAbs(path) || filepath.Clean(path) != strings.TrimSuffix(path, "/") && path != "/" {
+			bad("events.read_paths", "wants absolute paths without . and .. parts, found %q", cut(event.Safe(path)))
+		}
+	}
 	return errs
+}
+
+// Reported returns the kinds that events.kinds means. The Config must be
+// valid.
+func (e *Events) Reported() []event.Kind {
+	list, _ := kinds.Expand(e.Kinds) // validated
+	return list
 }
 
 // check tests one value against its range and oneof tags.

@@ -162,7 +162,8 @@ func (c *Client) SetLogLevel(ctx context.Context, level string) error {
 
 // Query says what a stream should hold.
 type Query struct {
-	Kinds  []string
+	Kinds  []string // names, or patterns like file_*
+	Paths  []string // files whose reads are asked for
 	Filter string
 	Last   int // how many of the past; -1 for all
 	Follow bool
@@ -172,6 +173,9 @@ func (q Query) values() url.Values {
 	v := url.Values{}
 	for _, k := range q.Kinds {
 		v.Add("kind", k)
+	}
+	for _, p := range q.Paths {
+		v.Add("path", p)
 	}
 	if q.Filter != "" {
 		v.Set("filter", q.Filter)

@@ -22,7 +22,14 @@ import (
 )
 
 // agent answers the API's questions like the real one, from fixed data.
-type agent struct{ alerts []*event.Alert }
+type agent struct {
+	alerts []*event.Alert
+	notes  []api.Problem
+
+	mu       sync.Mutex
+	asked    []string // calls of Ask
+	released int
+}
 
 func (a *agent) Status(context.Context, time.Duration) (*api.Status, error) {
 	return &api.Status{
@@ -43,6 +50,17 @@ func (a *agent) Alerts(_ context.Context, n int) ([]*event.Alert, error) {
 	return a.alerts[max(0, len(a.alerts)-n):], nil
 }
 func (a *agent) Config(w io.Writer) error { _, err := io.WriteString(w, "socket: /a\n"); return err }
+
+func (a *agent) Ask(_ context.Context, who string, kinds []event.Kind, paths []string) *api.Asked {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asked = append(a.asked, fmt.Sprint(who, kinds, paths))
+	return &api.Asked{Notes: a.notes, Release: func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.released++
+	}}
+}
 
 type fixture struct {
 	client *Client
