@@ -122,20 +122,21 @@ func opening(dir string) (func(int) error, func(), error) {
 	}, func() {}, nil
 }
 
-// creating makes a file, writes it, closes it and removes it.
+// creating makes a file, writes it, closes it and removes it: each time
+// another one, so that no two of them can be taken for one.
 func creating(dir string) (func(int) error, func(), error) {
-	var names [64]*byte
-	for i := range names {
-		names[i] = unsafe.StringData(filepath.Join(dir, fmt.Sprintf("new-%d-%d", os.Getpid(), i)) + "\x00")
-	}
+	name := []byte(filepath.Join(dir, fmt.Sprintf("new-%d-00000000\x00", os.Getpid())))
+	digits := name[len(name)-9 : len(name)-1]
 	buf := make([]byte, 64)
 	return func(i int) error {
-		name := names[i%len(names)]
-		fd, err := rawOpen(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL)
+		for at := range digits {
+			digits[at] = '0' + byte(i>>(3*(len(digits)-1-at))&7)
+		}
+		fd, err := rawOpen(&name[0], unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL)
 		if err != nil {
 			return err
 		}
-		return errors.Join(rawWrite(fd, buf), rawClose(fd), rawUnlink(name))
+		return errors.Join(rawWrite(fd, buf), rawClose(fd), rawUnlink(&name[0]))
 	}, func() {}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
@@ -12,13 +13,44 @@ import (
 )
 
 // measureHooks lists the BPF links that the agent adds to the machine, by the
-// kernel's word, and tells whether one of them slows system calls.
-func measureHooks(ctx context.Context, s *settings) (_ []result, err error) {
+// kernel's word, and tells which of them slow every system call: of the default
+// configuration, with every kind of event on, and in the full profile.
+func measureHooks(ctx context.Context, s *settings) ([]result, error) {
+	name := "hooks on raw_syscalls or syscalls:*"
+	var results []result
+	for _, c := range []struct{ name, config string }{
+		{name, ""}, {"the same, every kind of event on", allKinds}, {"the same in the full profile", fullProfile},
+	} {
+		added, err := linksOf(ctx, s, c.config)
+		if err != nil {
+			return results, err
+		}
+		var bad []string
+		for _, point := range added {
+			if onSyscalls(point) {
+				bad = append(bad, point)
+			}
+		}
+		r := result{Name: c.name, Value: float64(len(bad)), Unit: "links", Note: fmt.Sprintf("%d links, none on a system call", len(added))}
+		if len(bad) > 0 {
+			r.Note = fmt.Sprintf("%d links, with %s", len(added), strings.Join(bad, ", "))
+		}
+		if c.config != fullProfile {
+			met := len(bad) == 0 && len(added) > 0
+			r.Target, r.Met = "= 0", &met
+		}
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+// linksOf returns where an agent of that configuration is attached.
+func linksOf(ctx context.Context, s *settings, config string) (added []string, err error) {
 	before, err := links()
 	if err != nil {
 		return nil, err
 	}
-	a, err := startAgent(ctx, s, "")
+	a, err := startAgent(ctx, s, config)
 	if err != nil {
 		return nil, fmt.Errorf("list hooks: %w", err)
 	}
@@ -27,22 +59,13 @@ func measureHooks(ctx context.Context, s *settings) (_ []result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var added, bad []string
 	for id, point := range after {
-		if _, ok := before[id]; ok {
-			continue
-		}
-		added = append(added, point)
-		if onSyscalls(point) {
-			bad = append(bad, point)
+		if _, ok := before[id]; !ok {
+			added = append(added, point)
 		}
 	}
-	met := len(bad) == 0 && len(added) > 0
-	note := fmt.Sprintf("%d links, none on a system call", len(added))
-	if len(bad) > 0 {
-		note = strings.Join(bad, ", ")
-	}
-	return []result{{Name: "hooks on raw_syscalls or syscalls:*", Value: float64(len(bad)), Unit: "links", Target: "= 0", Met: &met, Note: note}}, nil
+	slices.Sort(added)
+	return added, nil
 }
 
 // onSyscalls reports whether a hook runs at system calls: the raw tracepoints
@@ -94,6 +117,9 @@ func point(info *link.Info) string {
 	if i := info.PerfEvent(); i != nil {
 		if tp := i.Tracepoint(); tp != nil {
 			return tp.Tracepoint
+		}
+		if kp := i.Kprobe(); kp != nil {
+			return kp.Function
 		}
 	}
 	return fmt.Sprintf("link of type %d", info.Type)

@@ -37,6 +37,8 @@ var stages = []stage{
 	{"sensors", measureSensors},
 	{"pipeline", measurePipeline},
 	{"storm", measureStorm},
+	{"burst", measureBurst},
+	{"hostile", measureHostile},
 	{"hooks", measureHooks},
 }
 
