@@ -18,6 +18,7 @@ import (
 	"github.com/merlon/merlon/internal/enrich/process"
 	"github.com/merlon/merlon/internal/enrich/user"
 	"github.com/merlon/merlon/internal/kernel"
+	"github.com/merlon/merlon/internal/sensors/network"
 	processsensor "github.com/merlon/merlon/internal/sensors/process"
 )
 
@@ -34,6 +35,7 @@ type Enrichers struct {
 func NewSensors(k *kernel.Kernel, c *config.Config, log *slog.Logger) []contract.Sensor {
 	return []contract.Sensor{
 		processsensor.New(k, log.With("sensor", "process")),
+		network.New(k, network.Options{Log: log.With("sensor", "network")}),
 	}
 }
 

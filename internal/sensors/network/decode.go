@@ -1,0 +1,231 @@
+package network
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/merlon/merlon/internal/contract"
+	"github.com/merlon/merlon/internal/event"
+	"github.com/merlon/merlon/internal/kernel"
+	"github.com/merlon/merlon/internal/record"
+)
+
+// Decoder turns the records of network.bpf.c into events. It allocates what
+// the events keep and nothing else. One goroutine uses it.
+type Decoder struct {
+	clock clock
+	texts record.Texts
+	nets  []event.Net // allocated, not used yet
+}
+
+// NewDecoder returns a Decoder.
+func NewDecoder() *Decoder { return &Decoder{} }
+
+// Decode implements contract.Decoder.
+func (d *Decoder) Decode(rec []byte, ev *event.Event) error {
+	hdr, _, err := record.View[networkEventHdr](rec)
+	if err != nil {
+		return err
+	}
+	actor, _, err := record.View[kernel.Actor](rec[unsafe.Sizeof(*hdr):])
+	if err != nil {
+		return err
+	}
+	ev.Boot, ev.Time, ev.CPU = hdr.Time, d.clock.wall(hdr.Time), hdr.Cpu
+	kind := kindOf(hdr.Kind)
+	switch {
+	case kind == "":
+		return fmt.Errorf("decode record: unknown kind %d", hdr.Kind)
+	case kind == event.KindUnixConnect:
+		err = d.unix(rec, actor, ev)
+	case kind == event.KindNetClose, hdr.Flags&uint16(networkNetFlagNET_END) != 0:
+		err = d.end(rec, actor, ev)
+	default:
+		var r *networkNetRec
+		if r, _, err = record.View[networkNetRec](rec); err == nil {
+			d.net(r, actor, ev)
+		}
+	}
+	ev.Kind = kind
+	return err
+}
+
+// end decodes what ends a connection or a flow.
+func (d *Decoder) end(rec []byte, actor *kernel.Actor, ev *event.Event) error {
+	r, _, err := record.View[networkNetEndRec](rec)
+	if err != nil {
+		return err
+	}
+	n := d.net(&r.Net, actor, ev)
+	n.Duration = time.Duration(r.Duration)
+	n.BytesIn, n.BytesOut, n.PacketsIn, n.PacketsOut = r.BytesIn, r.BytesOut, r.PacketsIn, r.PacketsOut
+	n.Retrans, n.RTT = r.Retrans, time.Duration(r.RttUs)*time.Microsecond
+	n.End = true
+	return nil
+}
+
+// net fills the event from the part that all records about IP and packet
+// sockets begin with.
+func (d *Decoder) net(r *networkNetRec, actor *kernel.Actor, ev *event.Event) *event.Net {
+	n := d.alloc()
+	ev.Net = n
+	flags := networkNetFlag(r.Hdr.Flags)
+	n.Family, n.Type, n.Protocol = family(r.Family), socketType(r.Type), protocol(r.Protocol)
+	n.Cookie, n.NetNS, n.Result, n.Backlog = r.Cookie, r.Netns, int(r.Result), r.Value
+	n.LocalPort, n.RemotePort = r.Lport, r.Rport
+	n.NoResult = flags&networkNetFlagNET_NO_RESULT != 0
+	n.Seeded = flags&networkNetFlagNET_SEEDED != 0
+	switch {
+	case flags&networkNetFlagNET_IN != 0:
+		n.Direction = "in"
+	case flags&networkNetFlagNET_OUT != 0:
+		n.Direction = "out"
+	}
+	if flags&networkNetFlagNET_MPTCP != 0 {
+		n.Protocol = "mptcp"
+	}
+	d.texts.Reset()
+	comm := d.texts.Add(actor.Name())
+	var local, remote record.Span
+	if r.Family == unix.AF_INET || r.Family == unix.AF_INET6 {
+		la, ra := address(r.Family, &r.Laddr), address(r.Family, &r.Raddr)
+		n.Mapped = r.Family == unix.AF_INET6 && (la.Is4() || ra.Is4())
+		local = d.address(la)
+		if r.Rport != 0 || !ra.IsUnspecified() {
+			remote = d.address(ra)
+		}
+	}
+	d.texts.Seal()
+	n.LocalAddr, n.RemoteAddr = d.texts.Get(local), d.texts.Get(remote)
+	ev.Thread = actor.Thread(d.texts.Get(comm))
+	return n
+}
+
+func (d *Decoder) unix(rec []byte, actor *kernel.Actor, ev *event.Event) error {
+	r, _, err := record.View[networkUnixRec](rec)
+	if err != nil {
+		return err
+	}
+	name := r.Path[:min(int(r.Len), len(r.Path))]
+	n := d.alloc()
+	ev.Net = n
+	n.Family, n.Type, n.Direction = "unix", socketType(r.Type), "out"
+	n.Cookie, n.NetNS, n.Result = r.Cookie, r.Netns, int(r.Result)
+	n.NoResult = networkNetFlag(r.Hdr.Flags)&networkNetFlagNET_NO_RESULT != 0
+	d.texts.Reset()
+	comm := d.texts.Add(actor.Name())
+	path := d.texts.Add(nil)
+	if len(name) > 0 && name[0] == 0 {
+		path = d.texts.Add([]byte{'@'})
+		path.To = d.texts.Add(name[1:]).To
+	} else {
+		for i, c := range name {
+			if c == 0 {
+				name = name[:i]
+				break
+			}
+		}
+		path = d.texts.Add(name)
+	}
+	d.texts.Seal()
+	n.Path = event.Text(d.texts.Get(path))
+	ev.Thread = actor.Thread(d.texts.Get(comm))
+	return nil
+}
+
+// alloc returns an empty Net, of a block of them.
+func (d *Decoder) alloc() *event.Net {
+	if len(d.nets) == 0 {
+		d.nets = make([]event.Net, 16)
+	}
+	n := &d.nets[0]
+	d.nets = d.nets[1:]
+	return n
+}
+
+// address reads one, an IPv4 address mapped into IPv6 as IPv4.
+func address(family uint16, a *[16]byte) netip.Addr {
+	if family == unix.AF_INET {
+		return netip.AddrFrom4([4]byte(a[:4]))
+	}
+	return netip.AddrFrom16(*a).Unmap()
+}
+
+func (d *Decoder) address(a netip.Addr) record.Span {
+	var b [48]byte
+	return d.texts.Add(a.AppendTo(b[:0]))
+}
+
+func family(f uint16) string {
+	switch f {
+	case unix.AF_INET:
+		return "inet"
+	case unix.AF_INET6:
+		return "inet6"
+	case unix.AF_PACKET:
+		return "packet"
+	}
+	return strconv.Itoa(int(f))
+}
+
+func socketType(t uint16) string {
+	switch t {
+	case unix.SOCK_STREAM:
+		return "stream"
+	case unix.SOCK_DGRAM:
+		return "dgram"
+	case unix.SOCK_RAW:
+		return "raw"
+	case unix.SOCK_SEQPACKET:
+		return "seqpacket"
+	}
+	return strconv.Itoa(int(t))
+}
+
+func protocol(p uint16) string {
+	switch p {
+	case unix.IPPROTO_TCP:
+		return "tcp"
+	case unix.IPPROTO_UDP:
+		return "udp"
+	case unix.IPPROTO_ICMP:
+		return "icmp"
+	case unix.IPPROTO_MPTCP:
+		return "mptcp"
+	case unix.IPPROTO_SCTP:
+		return "sctp"
+	}
+	return strconv.Itoa(int(p))
+}
+
+// clock turns nanoseconds since boot into wall-clock time. The offset between
+// the two is read anew for every second of events, so that it follows steps of
+// the wall clock.
+type clock struct {
+	offset int64  // wall clock minus boot clock, ns
+	until  uint64 // boot time up to which offset holds
+}
+
+func (c *clock) wall(boot uint64) time.Time {
+	if boot >= c.until || c.until-boot > 2*uint64(time.Second) {
+		c.offset = time.Now().UnixNano() - int64(bootNow())
+		c.until = boot + uint64(time.Second)
+	}
+	return time.Unix(0, int64(boot)+c.offset)
+}
+
+// bootNow returns nanoseconds since boot, suspend included.
+func bootNow() uint64 {
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) != nil {
+		return 0 // cannot fail on any kernel that BPF runs on
+	}
+	return uint64(ts.Nano())
+}
+
+var _ contract.Decoder = (*Decoder)(nil)

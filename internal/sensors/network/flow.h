@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* UDP, by flow: one socket and one peer. */
+#ifndef MERLON_NETWORK_FLOW_H
+#define MERLON_NETWORK_FLOW_H
+
+#include "calls.h"
+
+struct flow_key {
+	__u64 sk;
+	__u8 raddr[16];
+	__u16 rport; /* host order */
+	__u16 pad[3];
+};
+
+struct net_flow {
+	struct net_rec head; /* as the first packet told it */
+	__u64 last; /* ns since boot */
+	__u64 bytes_in;
+	__u64 bytes_out;
+	__u64 packets_in;
+	__u64 packets_out;
+};
+
+/* Ended by the socket's end, or by user space when nothing came for long. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct flow_key);
+	__type(value, struct net_flow);
+} net_flows SEC(".maps");
+
+/* Where a net_flow is put together: too large for the stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2); /* by direction: a softirq may come in between */
+	__type(key, __u32);
+	__type(value, struct net_flow);
+} net_flow_new SEC(".maps");
+
+static __always_inline bool is_udp(__u32 protocol)
+{
+	return protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE;
+}
+
+static __always_inline void flow_count(struct net_flow *f, __u32 bytes, bool in)
+{
+	if (in) {
+		__sync_fetch_and_add(&f->packets_in, 1);
+		__sync_fetch_and_add(&f->bytes_in, bytes);
+	} else {
+		__sync_fetch_and_add(&f->packets_out, 1);
+		__sync_fetch_and_add(&f->bytes_out, bytes);
+	}
+	f->last = bpf_ktime_get_boot_ns();
+}
+
+static __always_inline void flow_begin(struct sock *sk, struct flow_key *key, __u32 bytes, bool in,
+				       __u8 *laddr, __u16 lport)
+{
+	struct net_sock *n = sock_find(sk);
+	__u32 slot = in;
+	struct net_flow *f = bpf_map_lookup_elem(&net_flow_new, &slot);
+	struct net_rec *r;
+	long err;
+
+	if (!f)
+		return;
+	__builtin_memset(f, 0, sizeof(*f));
+	sock_fill(&f->head, sk);
+	event_header(&f->head.hdr, KIND_NET_FLOW);
+	f->head.hdr.flags = in ? NET_IN : NET_OUT;
+	if (n) {
+		f->head.actor = n->actor;
+		if (n->notes & NOTE_OLD)
+			f->head.hdr.flags |= NET_SEEDED;
+	} else {
+		event_fault(KIND_NET_FLOW, FAULT_MAP_UPDATE);
+	}
+	__builtin_memcpy(f->head.laddr, laddr, 16);
+	__builtin_memcpy(f->head.raddr, key->raddr, 16);
+	f->head.lport = lport;
+	f->head.rport = key->rport;
+	flow_count(f, bytes, in);
+	err = bpf_map_update_elem(&net_flows, key, f, BPF_NOEXIST);
+	if (err == -17) { /* -EEXIST: the other direction, or CPU, was first */
+		struct net_flow *had = bpf_map_lookup_elem(&net_flows, key);
+
+		if (had)
+			flow_count(had, bytes, in);
+		return;
+	}
+	if (err) { /* full: this flow is told of neither now nor at its end */
+		event_produced(KIND_NET_FLOW);
+		event_lost(KIND_NET_FLOW, LOSS_SCRATCH);
+		return;
+	}
+	if (n) {
+		n->flows++;
+		n->rport = key->rport;
+		__builtin_memcpy(n->raddr, key->raddr, 16);
+	}
+	r = event_reserve(RING_BULK, KIND_NET_FLOW, sizeof(*r));
+	if (!r)
+		return;
+	*r = f->head;
+	event_submit(RING_BULK, r);
+}
+
+/* flow_end: the socket ends. One flow, the usual number, ends right here. */
+static __always_inline void flow_end(struct sock *sk, struct net_sock *n)
+{
+	struct flow_key key = {.sk = (__u64)sk, .rport = n->rport};
+	struct net_end_rec *r;
+	struct net_flow *f;
+
+	if (n->flows != 1)
+		return;
+	__builtin_memcpy(key.raddr, n->raddr, 16);
+	f = bpf_map_lookup_elem(&net_flows, &key);
+	if (!f)
+		return;
+	r = event_reserve(RING_BULK, KIND_NET_FLOW, sizeof(*r));
+	if (r) {
+		__u64 now = r->net.hdr.time;
+		__u32 cpu = r->net.hdr.cpu;
+
+		r->net = f->head;
+		r->net.hdr.time = now;
+		r->net.hdr.cpu = cpu;
+		r->net.hdr.flags |= NET_END;
+		r->duration = f->last - f->head.hdr.time;
+		r->bytes_in = f->bytes_in;
+		r->bytes_out = f->bytes_out;
+		r->packets_in = f->packets_in;
+		r->packets_out = f->packets_out;
+		r->retrans = 0;
+		r->rtt_us = 0;
+		event_submit(RING_BULK, r);
+	}
+	bpf_map_delete_elem(&net_flows, &key);
+}
+
+/* flow_packet: a UDP packet of the socket, from its IP header on. */
+static __always_inline void flow_packet(struct __sk_buff *skb, bool in)
+{
+	struct flow_key key = {};
+	__u8 laddr[16] = {}, head[4] = {};
+	struct bpf_sock *bsk = skb->sk;
+	__be16 ports[2];
+	__u32 bytes, at, lport;
+	struct net_flow *f;
+	struct sock *sk;
+
+	if (bsk)
+		bsk = bpf_sk_fullsock(bsk);
+	if (!bsk || !is_udp(bsk->protocol))
+		return;
+	if (bpf_skb_load_bytes(skb, 0, head, sizeof(head)))
+		return;
+	if (head[0] >> 4 == 4) {
+		at = (head[0] & 0xf) * 4;
+		if (bpf_skb_load_bytes(skb, in ? 12 : 16, key.raddr, 4) ||
+		    bpf_skb_load_bytes(skb, in ? 16 : 12, laddr, 4))
+			return;
+	} else {
+		at = 40;
+		if (bpf_skb_load_bytes(skb, in ? 8 : 24, key.raddr, 16) ||
+		    bpf_skb_load_bytes(skb, in ? 24 : 8, laddr, 16))
+			return;
+	}
+	if (bpf_skb_load_bytes(skb, at, ports, 4))
+		return; /* extension headers: ports are elsewhere */
+	bytes = skb->len - at - 8;
+	key.rport = __builtin_bswap16(ports[in ? 0 : 1]);
+	lport = __builtin_bswap16(ports[in ? 1 : 0]);
+	sk = kernel_address(bsk);
+	key.sk = (__u64)sk;
+	f = bpf_map_lookup_elem(&net_flows, &key);
+	if (f)
+		flow_count(f, bytes, in);
+	else
+		flow_begin(sk, &key, bytes, in, laddr, lport);
+}
+
+#endif
