@@ -37,6 +37,7 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_PERCPU_HASH = 5,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_SK_STORAGE = 24,
 	BPF_MAP_TYPE_RINGBUF = 27,
 	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
@@ -48,7 +49,13 @@ enum {
 };
 
 enum {
+	BPF_F_NO_PREALLOC = 1 << 0,
+	BPF_F_CLONE = 1 << 9,
 	BPF_F_MMAPABLE = 1 << 10,
+};
+
+enum {
+	BPF_SK_STORAGE_GET_F_CREATE = 1,
 };
 
 enum {
@@ -61,6 +68,39 @@ enum {
 
 struct bpf_raw_tracepoint_args {
 	__u64 args[0];
+};
+
+/* Contexts of network programs, up to the last field we use. Ports and addresses
+ * in network byte order but for bpf_sock.src_port. */
+struct bpf_sock {
+	__u32 bound_dev_if, family, type, protocol, mark, priority;
+	__u32 src_ip4, src_ip6[4];
+	__u32 src_port; /* host byte order */
+	__be16 dst_port;
+	__u16 pad;
+	__u32 dst_ip4, dst_ip6[4];
+	__u32 state;
+	__s32 rx_queue_mapping;
+};
+
+struct bpf_sock_addr {
+	__u32 user_family, user_ip4, user_ip6[4], user_port;
+	__u32 family, type, protocol;
+	__u32 msg_src_ip4, msg_src_ip6[4];
+	struct bpf_sock *sk __attribute__((aligned(8)));
+};
+
+struct __sk_buff {
+	__u32 len, pkt_type, mark, queue_mapping, protocol;
+	__u32 vlan_present, vlan_tci, vlan_proto, priority;
+	__u32 ingress_ifindex, ifindex, tc_index, cb[5], hash, tc_classid;
+	__u32 data, data_end, napi_id, family;
+	__u32 remote_ip4, local_ip4, remote_ip6[4], local_ip6[4];
+	__u32 remote_port, local_port, data_meta;
+	__u64 flow_keys __attribute__((aligned(8)));
+	__u64 tstamp;
+	__u32 wire_len, gso_segs;
+	struct bpf_sock *sk __attribute__((aligned(8)));
 };
 
 #ifndef BPF_NO_PRESERVE_ACCESS_INDEX
@@ -170,7 +210,12 @@ struct file_system_type {
 	const char *name;
 };
 
+struct list_head {
+	struct list_head *next, *prev;
+};
+
 struct super_block {
+	struct list_head s_mounts;
 	__u32 s_dev;
 	unsigned long s_magic;
 	struct file_system_type *s_type;
@@ -184,6 +229,7 @@ struct inode {
 	unsigned long i_ino;
 	const unsigned int i_nlink;
 	__u32 i_rdev;
+	long long i_size;
 };
 
 struct dentry {
@@ -191,16 +237,19 @@ struct dentry {
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct inode *d_inode;
+	struct super_block *d_sb;
 };
 
 struct vfsmount {
 	struct dentry *mnt_root;
+	struct super_block *mnt_sb;
 };
 
 struct mount {
 	struct mount *mnt_parent;
 	struct dentry *mnt_mountpoint;
 	struct vfsmount mnt;
+	struct list_head mnt_instance;
 };
 
 struct path {
@@ -211,6 +260,8 @@ struct path {
 struct file {
 	struct path f_path;
 	struct inode *f_inode;
+	unsigned int f_mode;
+	unsigned int f_flags;
 	void *private_data;
 };
 
