@@ -63,7 +63,7 @@ type Detector struct {
 type writer struct {
 	p     *event.Process
 	scope uint64 // 0: what it writes does not count
-	flags uint8
+	entry entry  // what is alike in all its entries
 }
 
 // New returns a Detector. It holds about a megabyte.
@@ -101,22 +101,21 @@ func (d *Detector) file(ev *event.Event) {
 		return
 	}
 	inode, path := inodeKey(w.scope, f.Dev, f.Inode), d.pathKey(w.scope, "", f.Path)
-	e := entry{boot: ev.Boot, pid: ev.Process.PID, flags: w.flags}
-	name(&e, ev.Process)
 	switch ev.Kind {
 	case event.KindFileOpen, event.KindFileClose:
 		if ev.Kind == event.KindFileOpen && !f.Write {
 			return
 		}
-		d.files.put(inode, e)
-		d.files.put(path, e)
+		d.files.put(inode, &w.entry, ev.Boot)
+		d.files.put(path, &w.entry, ev.Boot)
 	case event.KindFileRename, event.KindFileLink: // the new name of what was written
 		old := d.files.get(path)
 		if old == nil {
 			old = d.files.get(inode)
 		}
 		if old != nil {
-			d.files.put(d.pathKey(w.scope, "", f.NewPath), *old)
+			e := *old
+			d.files.put(d.pathKey(w.scope, "", f.NewPath), &e, e.boot)
 		}
 	}
 }
@@ -127,7 +126,7 @@ func (d *Detector) writer(p *event.Process) *writer {
 	if w.p == p {
 		return w
 	}
-	*w = writer{p: p, scope: d.scope(p)}
+	*w = writer{p: p, scope: d.scope(p), entry: entry{pid: p.PID}}
 	if w.scope == 0 {
 		return w
 	}
@@ -135,10 +134,11 @@ func (d *Detector) writer(p *event.Process) *writer {
 	case builders.Has(p) || origin.Installer(p) != nil:
 		w.scope = 0
 	case origin.Server(p) != nil:
-		w.flags = byServer
+		w.entry.flags = byServer
 	case deployers.Has(p):
-		w.flags = byDeployer
+		w.entry.flags = byDeployer
 	}
+	name(&w.entry, p)
 	return w
 }
 

@@ -47,8 +47,9 @@ func (m memory) get(key uint64) *entry {
 	return nil
 }
 
-// put adds or renews a key; a key of 0 is nothing.
-func (m memory) put(key uint64, e entry) {
+// put adds or renews a key with what e tells of the writer; a key of 0 is
+// nothing.
+func (m memory) put(key uint64, e *entry, boot uint64) {
 	if key == 0 {
 		return
 	}
@@ -63,8 +64,8 @@ func (m memory) put(key uint64, e entry) {
 			at = &set[i]
 		}
 	}
-	*at = e
-	at.key = key
+	*at = *e
+	at.key, at.boot = key, boot
 }
 
 // name notes which program writes.
