@@ -8,9 +8,15 @@ import (
 
 	"github.com/merlon/merlon/internal/config"
 	"github.com/merlon/merlon/internal/contract"
+	"github.com/merlon/merlon/internal/detectors/dockersock"
+	"github.com/merlon/merlon/internal/detectors/dropexec"
 	"github.com/merlon/merlon/internal/detectors/execmemfd"
 	"github.com/merlon/merlon/internal/detectors/exectmp"
+	"github.com/merlon/merlon/internal/detectors/metadata"
+	"github.com/merlon/merlon/internal/detectors/moduleload"
+	"github.com/merlon/merlon/internal/detectors/persistence"
 	"github.com/merlon/merlon/internal/detectors/preload"
+	"github.com/merlon/merlon/internal/detectors/ptracecross"
 	"github.com/merlon/merlon/internal/detectors/rootgain"
 	"github.com/merlon/merlon/internal/detectors/servershell"
 	"github.com/merlon/merlon/internal/detectors/shellsocket"
@@ -68,9 +74,15 @@ func (e *Enrichers) Scan(ctx context.Context) error {
 // NewDetectors makes every detector.
 func NewDetectors() []contract.Detector {
 	return []contract.Detector{
+		dockersock.New(),
+		dropexec.New(),
 		execmemfd.New(),
 		exectmp.New(),
+		metadata.New(),
+		moduleload.New(),
+		persistence.New(),
 		preload.New(),
+		ptracecross.New(),
 		rootgain.New(),
 		servershell.New(),
 		shellsocket.New(),
