@@ -1,0 +1,3 @@
+package privilege
+
+func playRole(role string) int { return 0 }
