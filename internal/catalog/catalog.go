@@ -25,6 +25,7 @@ import (
 	"github.com/merlon/merlon/internal/enrich/user"
 	"github.com/merlon/merlon/internal/kernel"
 	"github.com/merlon/merlon/internal/sensors/network"
+	"github.com/merlon/merlon/internal/sensors/privilege"
 	processsensor "github.com/merlon/merlon/internal/sensors/process"
 )
 
@@ -41,6 +42,7 @@ type Enrichers struct {
 func NewSensors(k *kernel.Kernel, c *config.Config, log *slog.Logger) []contract.Sensor {
 	return []contract.Sensor{
 		processsensor.New(k, log.With("sensor", "process")),
+		privilege.New(k, privilege.Options{Full: c.Profile == "full", Log: log.With("sensor", "privilege")}),
 		network.New(k, network.Options{Log: log.With("sensor", "network")}),
 	}
 }
