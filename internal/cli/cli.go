@@ -124,6 +124,7 @@ decides what it means, and tells it truthfully, losses included.
   sudo merlon run     start the agent and watch
   merlon check        what this kernel lets it do, and why not more
   merlon events -f    what happens, from a running agent
+  merlon trace dns    one thing, live
   merlon alerts -f    what is wrong`,
 		SilenceErrors: true, SilenceUsage: true,
 		Args: func(c *cobra.Command, args []string) error {
@@ -136,7 +137,7 @@ decides what it means, and tells it truthfully, losses included.
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(runCommand(e), checkCommand(e), statusCommand(e), eventsCommand(e), alertsCommand(e), psCommand(e),
+	root.AddCommand(runCommand(e), checkCommand(e), statusCommand(e), eventsCommand(e), traceCommand(e), alertsCommand(e), psCommand(e),
 		configCommand(e), logLevelCommand(e), versionCommand(e), docsCommand(e))
 	return root
 }

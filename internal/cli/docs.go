@@ -65,7 +65,20 @@ exec.args.exists(a, a == "-i") && process.parent.comm == "nginx"
 process.ancestors.exists(p, p.exe == "/usr/sbin/sshd")
 kind == "exit" && exit.cpu_ns > duration("10s")
 cap(process.creds.cap_effective, "SYS_ADMIN")
+kind == "file_rename" && file.new_path.startsWith("/etc/")
+kind == "net_connect" && net.remote_port == 443 && net.domain.endsWith(".example.com")
+kind == "dns" && dns.response && dns.code == "NXDOMAIN"
+kind == "setuid" && privilege.cause == "none" && privilege.after.euid == 0
 ` + "```" + `
+
+## Kinds
+
+A sensor attaches the hooks of a kind only while somebody asks for it: the configuration (` + "`events.kinds`" + `), a detector, or a client
+(` + "`merlon events -f --kind`, `merlon trace`" + `). Which hook serves which kind on which kernel, and what it costs, is told in [sensors.md](sensors.md)
+and by ` + "`merlon status`" + `.
+
+` + kindTable() + `
+## Filters
 
 In a filter a part that an event does not have reads as empty, and ` + "`has(process.container)`" + ` tells whether it is there. Durations
 are numbers of nanoseconds in JSON and durations in filters; capabilities are sixteen hexadecimal digits in JSON and an argument of
@@ -87,6 +100,20 @@ A string is the bytes of the process. In JSON a byte that is not part of valid U
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// kindTable lists the kinds as a Markdown table.
+func kindTable() string {
+	var b strings.Builder
+	b.WriteString("| kind | meaning | part | sensor |\n|---|---|---|---|\n")
+	for _, a := range event.Abouts() {
+		sensor := "–"
+		if a.Sensor != "" {
+			sensor = "[" + a.Sensor + "](sensors/" + a.Sensor + ".md)"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | `%s` | %s |\n", a.Kind, a.Meaning, a.Part, sensor)
+	}
+	return b.String()
 }
 
 func writeStruct(b *strings.Builder, t reflect.Type) {
@@ -181,8 +208,16 @@ func writeCommand(b *strings.Builder, c *cobra.Command) {
 	b.WriteString("\n")
 }
 
-// printFields lists the fields of events for a person.
+// printFields lists the kinds and the fields of events for a person.
 func (e *env) printFields() error {
+	e.out.line(e.out.bold("Kinds"))
+	var rows [][]string
+	for _, a := range event.Abouts() {
+		rows = append(rows, []string{"  " + string(a.Kind), a.Part, a.Meaning})
+	}
+	for _, line := range table(rows, nil) {
+		e.out.line(fit(line, e.out.columns()))
+	}
 	for _, t := range fields.Structs(reflect.TypeFor[event.Event]()) {
 		e.out.line(e.out.bold(t.Name()))
 		var rows [][]string

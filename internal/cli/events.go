@@ -10,6 +10,7 @@ import (
 
 	"github.com/merlon/merlon/internal/api/client"
 	"github.com/merlon/merlon/internal/event"
+	"github.com/merlon/merlon/internal/match/kinds"
 )
 
 func eventsCommand(e *env) *cobra.Command {
@@ -18,12 +19,16 @@ func eventsCommand(e *env) *cobra.Command {
 	var fields bool
 	c := &cobra.Command{
 		Use: "events", Short: "Print what happens on this host", Args: noArgs,
-		Long: `Print the last events of a running agent, and with -f those that follow.
+		Long: `Print the last events of a running agent, and with -f those that follow. Without
+--kind these are the kinds that the configuration names (events.kinds). With -f
+and --kind the agent attaches what those kinds need, and lets it go again at the
+end; merlon trace shows one thing in columns.
 
 A filter is an expression of CEL (https://cel.dev) over the fields of the JSON
 form; --fields lists them. What a process wrote (paths, arguments, names) is
 printed with control characters escaped.`,
 		Example: `  merlon events -f --kind exec
+  merlon events -f --kind 'file_*,mount'
   merlon events -f --filter 'process.exe.startsWith("/tmp/")'
   merlon events -n 100 --filter 'process.ancestors.exists(p, p.comm == "sshd")' -o json`,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -35,6 +40,9 @@ printed with control characters escaped.`,
 			}
 			if q.Last < -1 {
 				return &usageError{errors.New("-n is a number from 0, or -1 for all")}
+			}
+			if _, err := kinds.Expand(q.Kinds); err != nil {
+				return &usageError{err}
 			}
 			cl := e.client()
 			defer cl.Close()
@@ -51,7 +59,7 @@ printed with control characters escaped.`,
 	}
 	c.Flags().BoolVarP(&q.Follow, "follow", "f", false, "go on with the events to come")
 	c.Flags().IntVarP(&q.Last, "last", "n", 20, "how many of the past; -1 for all that the agent keeps")
-	c.Flags().StringSliceVar(&q.Kinds, "kind", nil, "only these kinds: "+kindList())
+	c.Flags().StringSliceVar(&q.Kinds, "kind", nil, "only these kinds: names, or patterns like file_*, or all")
 	c.Flags().StringVar(&q.Filter, "filter", "", "only events for which this CEL expression is true")
 	c.Flags().StringVarP(&format, "output", "o", "pretty", "pretty or json")
 	c.Flags().BoolVar(&fields, "fields", false, "list the fields of events and end")

@@ -13,14 +13,15 @@ import (
 // Widths of the columns of an event's line.
 const (
 	timeWidth = 12
-	kindWidth = 6
+	kindWidth = 6 // at least: grows with the kinds that are met
+	mostKind  = 14
 	pidWidth  = 7
 	userWidth = 10
 )
 
 // eventLine writes an event as one line.
 func (p *printer) eventLine(ev *event.Event) string {
-	kind := string(ev.Kind)
+	kind := fit(event.Safe(string(ev.Kind)), mostKind)
 	what, note := p.describe(ev)
 	pid, user, where := "", "", ""
 	if pr := ev.Process; pr != nil {
@@ -32,13 +33,14 @@ func (p *printer) eventLine(ev *event.Event) string {
 			where = strings.TrimSpace(where + "  " + place)
 		}
 	}
+	wide := p.kindColumn(kind)
 	if p.columns() > 0 {
-		what, note, where = share(what, note, where, p.columns()-timeWidth-kindWidth-pidWidth-userWidth-4)
+		what, note, where = share(what, note, where, p.columns()-timeWidth-wide-pidWidth-userWidth-4)
 	}
 	var b strings.Builder
 	b.WriteString(p.dim(ev.Time.Local().Format("15:04:05.000")))
 	b.WriteByte(' ')
-	b.WriteString(p.kindColour(ev.Kind)(pad(kind, kindWidth)))
+	b.WriteString(p.kindColour(ev.Kind)(pad(kind, wide)))
 	b.WriteByte(' ')
 	fmt.Fprintf(&b, "%*s ", pidWidth, pid)
 	b.WriteString(p.userColour(ev.Process, pad(user, userWidth)))
@@ -51,6 +53,18 @@ func (p *printer) eventLine(ev *event.Event) string {
 		b.WriteString("  " + p.dim(where))
 	}
 	return b.String()
+}
+
+// kindColumn returns how wide the column of kinds is, this one included.
+func (p *printer) kindColumn(kind string) int {
+	for {
+		wide := p.kinds.Load()
+		if need := int32(max(kindWidth, columns(kind))); need <= wide {
+			return int(wide)
+		} else if p.kinds.CompareAndSwap(wide, need) {
+			return int(need)
+		}
+	}
 }
 
 // share cuts the three parts of a line so that they and the two spaces between
@@ -82,6 +96,14 @@ func (p *printer) kindColour(k event.Kind) func(string) string {
 		return p.red
 	case event.KindCgroup:
 		return p.magenta
+	case event.KindExit:
+		return p.dim
+	}
+	switch about(k).Sensor {
+	case "network", "dns":
+		return p.cyan
+	case "privilege":
+		return p.yellow
 	}
 	return p.dim
 }
@@ -126,7 +148,49 @@ func (p *printer) describe(ev *event.Event) (what, note string) {
 			return event.Safe(c.Op) + " " + c.Path.String(), ""
 		}
 	}
+	what, note = describeAct(ev)
+	if comm := actorOf(ev); comm != "" && what != "" {
+		what = comm + ": " + what
+	}
+	return what, note
+}
+
+// describeAct does the same for what a thread did, without the actor.
+func describeAct(ev *event.Event) (what, note string) {
+	switch {
+	case ev.File != nil:
+		return describeFile(ev.Kind, ev.File)
+	case ev.Mount != nil:
+		return describeMount(ev.Kind, ev.Mount)
+	case ev.Net != nil:
+		return describeNet(ev.Kind, ev.Net)
+	case ev.DNS != nil:
+		return describeDNS(ev.DNS)
+	case ev.Privilege != nil:
+		return describePrivilege(ev.Kind, ev.Privilege)
+	}
 	return "", ""
+}
+
+// actorOf names what acted, as the thread calls itself.
+func actorOf(ev *event.Event) string {
+	if ev.Thread.Comm != "" {
+		return ev.Thread.Comm.String()
+	}
+	if ev.Process != nil {
+		return commandOf(ev.Process)
+	}
+	return ""
+}
+
+// about returns what a kind is; empty for one that is unknown.
+func about(k event.Kind) event.About {
+	for _, a := range event.Abouts() {
+		if a.Kind == k {
+			return a
+		}
+	}
+	return event.About{}
 }
 
 // shownArgs is how many bytes of an argument vector a line may show where the

@@ -24,6 +24,7 @@ type printer struct {
 	*painter
 	file  *os.File
 	width atomic.Int32 // columns; 0: don't cut
+	kinds atomic.Int32 // width of the column of kinds
 
 	mu sync.Mutex
 	w  *bufio.Writer

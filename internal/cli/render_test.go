@@ -41,7 +41,8 @@ func hostileProcess() *event.Process {
 // hostileEvents are events of every kind whose every text is hostile.
 func hostileEvents() []*event.Event {
 	p := hostileProcess()
-	return []*event.Event{
+	list := hostileActs()
+	return append(list, []*event.Event{
 		{Kind: event.KindExec, Process: p, Exec: &event.Exec{Filename: hostile, Script: hostile, Args: []event.Text{hostile, hostile, ""},
 			Env: []event.Var{{Name: hostile, Value: hostile}}, FDs: []event.FD{{Num: 7, Type: "socket", Path: hostile, Socket: &event.Socket{RemoteAddr: hostile}}}}},
 		{Kind: event.KindExec, Process: p}, {Kind: event.KindExec},
@@ -50,7 +51,7 @@ func hostileEvents() []*event.Event {
 		{Kind: event.KindLoss, Loss: &event.Loss{Of: hostile, Stage: hostile, Reason: hostile, Count: 3}}, {Kind: event.KindLoss},
 		{Kind: event.KindCgroup, Cgroup: &event.Cgroup{Op: hostile, Path: hostile}}, {Kind: event.KindCgroup},
 		{Kind: "unknown" + hostile},
-	}
+	}...)
 }
 
 func hostileAlert() *event.Alert {

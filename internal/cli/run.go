@@ -49,7 +49,7 @@ Without --config the defaults are used; see merlon config print.`,
 	c.Flags().StringVar(&f.config, "config", "", "configuration file")
 	c.Flags().StringVar(&f.stateDir, "state-dir", "", "directory of the agent's state (default "+config.Default().StateDir+")")
 	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print neither the table nor events nor alerts")
-	c.Flags().StringSliceVar(&f.kinds, "kind", []string{"exec", "loss"}, "kinds of events to print: "+kindList())
+	c.Flags().StringSliceVar(&f.kinds, "kind", []string{"exec", "loss"}, "kinds of events to print: names, or patterns like file_*, or all")
 	completeKinds(c)
 	jsonFlag(e, c)
 	socketFlag(e, c)

@@ -47,6 +47,7 @@ func (p *printer) status(st *api.Status) {
 	p.linef("queue   %s of %s   clients %d", bytesText(uint64(st.Queue.Depth)), bytesText(uint64(st.Queue.Limit)), st.Clients)
 	p.line("")
 	p.statusEvents(st)
+	p.statusNeeds(st)
 	p.statusTables(st)
 	p.statusPrograms(st)
 	if len(st.Degraded) > 0 {
@@ -74,7 +75,14 @@ func (p *printer) statusEvents(st *api.Status) {
 	for _, l := range st.Losses {
 		lost[l.Kind] += l.Count
 	}
+	asked := map[event.Kind]bool{}
+	for _, n := range st.Needs {
+		asked[n.Kind] = len(n.Askers) > 0
+	}
 	for _, k := range st.Events {
+		if k.Count == 0 && lost[k.Kind] == 0 && !asked[k.Kind] {
+			continue // nobody asks for it
+		}
 		rows = append(rows, []string{string(k.Kind), countText(k.Count), rateText(k.PerSecond), countText(lost[k.Kind])})
 	}
 	p.rows(rows)
@@ -93,6 +101,63 @@ func (p *printer) statusEvents(st *api.Status) {
 		p.rows(rows)
 		p.line("")
 	}
+}
+
+// statusNeeds tells who asks for which kinds, and which hooks serve them.
+func (p *printer) statusNeeds(st *api.Status) {
+	rows := [][]string{{"KIND", "BY", "ASKED FOR BY"}}
+	for _, n := range st.Needs {
+		if len(n.Askers) > 0 {
+			rows = append(rows, []string{string(n.Kind), servedBy(&n), askersText(n.Askers)})
+		}
+	}
+	p.fitted(rows)
+	if len(st.Paths) > 0 {
+		p.line("")
+		rows = [][]string{{"READS OF", "ASKED FOR BY"}}
+		for _, w := range st.Paths {
+			rows = append(rows, []string{event.Safe(w.Path), askersText(w.Askers)})
+		}
+		p.fitted(rows)
+	}
+	if len(st.Syscalls) > 0 {
+		p.line("")
+		p.line(p.red("  profile: full costs about 22 ns on every system call of this host, for these hooks:"))
+		for _, h := range st.Syscalls {
+			p.line("    " + event.Safe(h))
+		}
+	}
+	p.line("")
+}
+
+// servedBy names the mechanism that reports a kind, or says that none does.
+func servedBy(n *api.Need) string {
+	if !n.On {
+		return "nothing here"
+	}
+	for _, t := range n.Tiers {
+		if t.Tier != "" {
+			return event.Safe(t.Tier)
+		}
+	}
+	return event.Safe(strings.Join(n.Sensors, ", "))
+}
+
+// askersText lists who asks, each once with how often.
+func askersText(askers []string) string {
+	var names []string
+	count := map[string]int{}
+	for _, a := range askers {
+		if count[a]++; count[a] == 1 {
+			names = append(names, a)
+		}
+	}
+	for i, name := range names {
+		if count[name] > 1 {
+			names[i] = fmt.Sprintf("%s ×%d", name, count[name])
+		}
+	}
+	return event.Safe(strings.Join(names, ", "))
 }
 
 func (p *printer) statusTables(st *api.Status) {
@@ -128,6 +193,17 @@ func (p *printer) statusPrograms(st *api.Status) {
 		p.line(p.dim(fmt.Sprintf("  measured over %.1f s", st.CostOver)))
 	}
 	p.line("")
+}
+
+// fitted prints a table whose last column is cut to the terminal's width.
+func (p *printer) fitted(rows [][]string) {
+	for i, line := range table(rows, nil) {
+		line = fit(line, p.columns())
+		if i == 0 {
+			line = p.bold(line)
+		}
+		p.line(line)
+	}
 }
 
 // rows prints a table whose first row is its head.

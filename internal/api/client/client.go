@@ -167,6 +167,9 @@ type Query struct {
 	Filter string
 	Last   int // how many of the past; -1 for all
 	Follow bool
+	// Started, when not nil, is called when the agent begins to answer: what
+	// a follower asked for is attached then.
+	Started func()
 }
 
 func (q Query) values() url.Values {
@@ -193,25 +196,28 @@ func (q Query) values() url.Values {
 // as the agent sent it, valid during the call. It returns when the stream
 // ends, with yield's error, or with nil once ctx is done.
 func (c *Client) Events(ctx context.Context, q Query, yield func(line []byte) error) error {
-	return c.lines(ctx, api.PathEvents, q.values(), yield)
+	return c.lines(ctx, api.PathEvents, q.values(), q.Started, yield)
 }
 
 // Alerts does the same for alerts.
 func (c *Client) Alerts(ctx context.Context, q Query, yield func(line []byte) error) error {
-	return c.lines(ctx, api.PathAlerts, q.values(), yield)
+	return c.lines(ctx, api.PathAlerts, q.values(), q.Started, yield)
 }
 
 // Processes calls yield for every live process.
 func (c *Client) Processes(ctx context.Context, yield func(line []byte) error) error {
-	return c.lines(ctx, api.PathProcesses, nil, yield)
+	return c.lines(ctx, api.PathProcesses, nil, nil, yield)
 }
 
-func (c *Client) lines(ctx context.Context, path string, q url.Values, yield func([]byte) error) error {
+func (c *Client) lines(ctx context.Context, path string, q url.Values, started func(), yield func([]byte) error) error {
 	resp, err := c.do(ctx, http.MethodGet, path, q, nil)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
+	if started != nil {
+		started()
+	}
 	sc := bufio.NewScanner(resp.Body)
 	sc.Buffer(make([]byte, 64<<10), maxLine)
 	for sc.Scan() {
