@@ -6,7 +6,7 @@ type DNS struct {
 	Response   bool        `json:"response,omitempty" doc:"an answer, not a query" source:"user"`
 	Opcode     string      `json:"opcode,omitempty" doc:"operation, when it is not a query" source:"user"`
 	Code       string      `json:"code,omitempty" doc:"response code: NOERROR, NXDOMAIN, SERVFAIL and so on" source:"user"`
-	Name       Text        `json:"name,omitempty" doc:"the name asked for, in lower case, without the last dot" source:"user"`
+	Name       Text        `json:"name,omitempty" doc:"the name asked for, in lower case, without the last dot; bytes that are not printable as \\DDD" source:"user"`
 	Type       string      `json:"type,omitempty" doc:"the type asked for: A, AAAA, TXT and so on" source:"user"`
 	Class      string      `json:"class,omitempty" doc:"the class asked for, when it is not IN" source:"user"`
 	Answers    []DNSRecord `json:"answers,omitempty" doc:"the answer section, at most 64 records" source:"user"`
@@ -17,6 +17,7 @@ type DNS struct {
 	Malformed  string      `json:"malformed,omitempty" doc:"why the rest of the message could not be read" source:"merlon"`
 	Cut        bool        `json:"cut,omitempty" doc:"the message was longer than what the sensor copies" source:"merlon"`
 	Transport  string      `json:"transport" doc:"udp or tcp" source:"kernel"`
+	Direction  string      `json:"direction" doc:"out for messages sent, in for received ones" source:"kernel"`
 	Flavour    string      `json:"flavour" doc:"dns, mdns or llmnr, by the port" source:"kernel"`
 	LocalAddr  string      `json:"local_addr,omitempty" doc:"local address" source:"kernel"`
 	LocalPort  uint16      `json:"local_port,omitempty" doc:"local port" source:"kernel"`

@@ -1,0 +1,26 @@
+package dns
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// clock turns nanoseconds since boot into wall-clock time. The offset between
+// the two is read anew for every second of events, so that it follows steps of
+// the wall clock.
+type clock struct {
+	offset int64  // wall clock minus boot clock, ns
+	until  uint64 // boot time up to which offset holds
+}
+
+func (c *clock) wall(boot uint64) time.Time {
+	if boot >= c.until || c.until-boot > 2*uint64(time.Second) {
+		var ts unix.Timespec
+		if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) == nil {
+			c.offset = time.Now().UnixNano() - ts.Nano()
+		}
+		c.until = boot + uint64(time.Second)
+	}
+	return time.Unix(0, int64(boot)+c.offset)
+}

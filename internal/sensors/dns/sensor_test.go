@@ -1,0 +1,82 @@
+package dns
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/miekg/dns"
+
+	"github.com/merlon/merlon/internal/event"
+)
+
+const server = "127.77.0.1:53"
+
+func TestProbe(t *testing.T) {
+	s := New(openKernel(t), Options{})
+	for _, f := range s.Probe(context.Background()) {
+		if f.Guarantee != event.Observe {
+			t.Errorf("feature %q: %s %+v", f.Name, f.Why, f.Tried)
+		}
+	}
+}
+
+// TestResolver lets a Go program ask a server of ours and compares both sides
+// of the query and of the answer.
+func TestResolver(t *testing.T) {
+	h := start(t)
+	serve(t, server, func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		if q.Question[0].Qtype == dns.TypeA {
+			m.Answer = append(m.Answer, rr("www.merlon.test. 300 IN CNAME edge.merlon.test."), rr("edge.merlon.test. 60 IN A 192.0.2.7"))
+		}
+		_ = w.WriteMsg(m)
+	})
+	pid := child(t, "lookup", server, "www.merlon.test")
+	isA := func(ev *event.Event) bool { return ev.DNS.Type == "A" }
+	query := h.of("www.merlon.test", "out", false, isA)
+	want := &event.DNS{ID: query.DNS.ID, Name: "www.merlon.test", Type: "A", Recursion: true, EDNSSize: 1232,
+		Transport: "udp", Direction: "out", Flavour: "dns", LocalAddr: "127.0.0.1", LocalPort: query.DNS.LocalPort,
+		RemoteAddr: "127.77.0.1", RemotePort: 53, Size: query.DNS.Size}
+	if d := cmp.Diff(want, query.DNS); d != "" {
+		t.Errorf("query (-want +got):\n%s", d)
+	}
+	answer := h.of("www.merlon.test", "in", true, isA)
+	want.Response, want.Code, want.Direction, want.EDNSSize, want.Size = true, "NOERROR", "in", 0, answer.DNS.Size
+	want.Answers = []event.DNSRecord{
+		{Name: "www.merlon.test", Type: "CNAME", TTL: 300, Data: "edge.merlon.test"},
+		{Name: "edge.merlon.test", Type: "A", TTL: 60, Data: "192.0.2.7"}}
+	if d := cmp.Diff(want, answer.DNS); d != "" {
+		t.Errorf("answer (-want +got):\n%s", d)
+	}
+	for _, ev := range []*event.Event{query, answer} {
+		th := event.Thread{PID: uint32(pid), Comm: "exe", CgroupID: ev.Thread.CgroupID}
+		if d := cmp.Diff(th, ev.Thread, cmpopts.IgnoreFields(event.Thread{}, "TID", "Start", "Comm")); d != "" {
+			t.Errorf("asking thread (-want +got):\n%s", d)
+		}
+		if ev.Thread.Start == 0 || ev.Thread.TID == 0 || ev.Thread.Comm == "" || ev.Boot <= ev.Thread.Start || ev.Kind != event.KindDNS {
+			t.Errorf("%+v of %+v", ev, ev.Thread)
+		}
+	}
+	// The server's side of the same two messages.
+	swap := func(d *event.DNS, direction string) *event.DNS {
+		c := *d
+		c.Direction = direction
+		c.LocalAddr, c.RemoteAddr, c.LocalPort, c.RemotePort = d.RemoteAddr, d.LocalAddr, d.RemotePort, d.LocalPort
+		return &c
+	}
+	heard, told := h.of("www.merlon.test", "in", false, isA), h.of("www.merlon.test", "out", true, isA)
+	if d := cmp.Diff(swap(query.DNS, "in"), heard.DNS); d != "" {
+		t.Errorf("query at the server (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff(swap(answer.DNS, "out"), told.DNS); d != "" {
+		t.Errorf("answer at the server (-want +got):\n%s", d)
+	}
+	for _, ev := range []*event.Event{heard, told} {
+		if ev.Thread.PID != uint32(os.Getpid()) || ev.Thread.Start == 0 {
+			t.Errorf("server's thread %+v, want process %d", ev.Thread, os.Getpid())
+		}
+	}
+}
