@@ -1,0 +1,260 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
+
+	"github.com/merlon/merlon/internal/event"
+	"github.com/merlon/merlon/internal/kernel"
+)
+
+// harness is the sensor on the running kernel, with every event it told of.
+type harness struct {
+	t      *testing.T
+	k      *kernel.Kernel
+	sensor *Sensor
+
+	mu     sync.Mutex
+	events []*event.Event
+	errs   []error
+}
+
+// probed is what Probe found: the same for every test, and slow in a VM.
+var probed struct {
+	once  sync.Once
+	hooks *hooks
+}
+
+// open makes the sensor and collects its events until the test ends; nothing is
+// attached yet.
+func open(t *testing.T) *harness {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs CAP_BPF and CAP_SYS_ADMIN: run as root")
+	}
+	k, err := kernel.Open(context.Background(), kernel.Options{CriticalBytes: 1 << 20, BulkBytes: 16 << 20,
+		Log: slog.New(slog.DiscardHandler), Canary: []string{"/proc/self/exe", "-test.run=^$"}})
+	if err != nil {
+		t.Fatalf("open kernel: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := k.Close(); err != nil {
+			t.Errorf("close kernel: %v", err)
+		}
+	})
+	h := &harness{t: t, k: k, sensor: New(k, Options{Log: slog.New(slog.DiscardHandler)})}
+	probed.once.Do(func() {
+		for _, f := range h.sensor.Probe(context.Background()) {
+			for _, a := range f.Tried {
+				t.Logf("%s: %s: ok %v %s", f.Name, a.Tier, a.OK, a.Cause)
+			}
+			if f.Guarantee == event.Absent {
+				t.Errorf("%s: nothing does it here: %s", f.Name, f.Why)
+			}
+		}
+		probed.hooks = h.sensor.hooks
+	})
+	h.sensor.hooks = probed.hooks
+	rd, err := ringbuf.NewReader(k.Map("events_bulk"))
+	if err != nil {
+		t.Fatalf("open ring: %v", err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { h.collect(rd) })
+	t.Cleanup(func() {
+		rd.Close()
+		wg.Wait()
+	})
+	t.Cleanup(func() {
+		if err := h.sensor.Close(); err != nil {
+			t.Errorf("close sensor: %v", err)
+		}
+	})
+	return h
+}
+
+// start opens the sensor, attaches every kind, and puts the test's thread into
+// a network namespace of its own.
+func start(t *testing.T) *harness {
+	t.Helper()
+	h := open(t)
+	isolate(t)
+	h.attach(h.sensor.Info().Kinds...)
+	return h
+}
+
+func (h *harness) attach(kinds ...event.Kind) {
+	h.t.Helper()
+	if err := h.sensor.Attach(context.Background(), kinds); err != nil {
+		h.t.Fatalf("attach: %v", err)
+	}
+	for p, err := range h.sensor.Degraded() {
+		h.t.Errorf("attach %s: %v", p, err)
+	}
+}
+
+// isolate gives the test's thread a network namespace with loopback up. The
+// thread ends with the test.
+func isolate(t *testing.T) {
+	t.Helper()
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatalf("make a network namespace: %v", err)
+	}
+	fd := must(unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0))(t)
+	defer unix.Close(fd)
+	req := must(unix.NewIfreq("lo"))(t)
+	req.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req); err != nil {
+		t.Fatalf("set lo up: %v", err)
+	}
+}
+
+// must returns a function that fails the test for an error, and returns v.
+func must[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func (h *harness) collect(rd *ringbuf.Reader) {
+	d := NewDecoder()
+	for {
+		rd.SetDeadline(time.Now().Add(5 * time.Millisecond)) // not every record wakes
+		rec, err := rd.Read()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			continue
+		}
+		if err != nil {
+			return
+		}
+		h.add(d, rec.RawSample)
+	}
+}
+
+func (h *harness) add(d *Decoder, rec []byte) {
+	ev := new(event.Event)
+	err := d.Decode(rec, ev)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err != nil {
+		h.errs = append(h.errs, err)
+		return
+	}
+	h.events = append(h.events, ev)
+}
+
+// all returns the events so far that match.
+func (h *harness) all(match func(*event.Event) bool) (found []*event.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, err := range h.errs {
+		h.t.Errorf("decode: %v", err)
+	}
+	h.errs = nil
+	for _, ev := range h.events {
+		if match(ev) {
+			found = append(found, ev)
+		}
+	}
+	return found
+}
+
+// wait returns the first event that matches.
+func (h *harness) wait(what string, match func(*event.Event) bool) *event.Event {
+	h.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		if found := h.all(match); len(found) > 0 {
+			return found[0]
+		}
+	}
+	for _, ev := range h.all(func(*event.Event) bool { return true }) {
+		h.t.Logf("%s %+v %+v", ev.Kind, ev.Thread, *ev.Net)
+	}
+	h.t.Fatalf("no event: %s", what)
+	return nil
+}
+
+// cookieOf is the kernel's number of the socket: socket(7), SO_COOKIE.
+func cookieOf(t testing.TB, fd int) uint64 {
+	t.Helper()
+	return must(unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE))(t)
+}
+
+// of returns the one event of that kind of the socket, which may be closed by
+// now, and fails when there are more.
+func (h *harness) of(kind event.Kind, cookie uint64) *event.Event {
+	h.t.Helper()
+	match := func(ev *event.Event) bool { return ev.Kind == kind && ev.Net.Cookie == cookie && !ev.Net.End }
+	if kind == event.KindNetClose {
+		match = func(ev *event.Event) bool { return ev.Kind == kind && ev.Net.Cookie == cookie }
+	}
+	ev := h.wait(fmt.Sprintf("%s of socket %d", kind, cookie), match)
+	if n := len(h.all(match)); n != 1 {
+		h.t.Errorf("%d events %s of socket %d", n, kind, cookie)
+	}
+	return ev
+}
+
+// netNS is the inode number of the thread's network namespace.
+func netNS(t testing.TB) uint32 {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/thread-self/ns/net", &st); err != nil {
+		t.Fatal(err)
+	}
+	return uint32(st.Ino)
+}
+
+// self is what an event must say of the test's own thread, Start excepted.
+func (h *harness) self() event.Thread {
+	h.t.Helper()
+	comm := strings.TrimSpace(string(must(os.ReadFile("/proc/thread-self/comm"))(h.t)))
+	th := event.Thread{PID: uint32(os.Getpid()), TID: uint32(unix.Gettid()), Comm: event.Text(comm)}
+	for line := range strings.Lines(string(must(os.ReadFile("/proc/self/cgroup"))(h.t))) {
+		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			var st unix.Stat_t
+			if err := unix.Stat(filepath.Join(h.k.Environment().CgroupPath, path), &st); err != nil {
+				h.t.Fatal(err)
+			}
+			th.CgroupID = st.Ino
+		}
+	}
+	return th
+}
+
+// checkThread compares who acted with the test's own thread.
+func (h *harness) checkThread(ev *event.Event) {
+	h.t.Helper()
+	got := ev.Thread
+	cgroupCall := ev.Kind == event.KindNetBind || ev.Kind == event.KindNetFlow || ev.Kind == event.KindUnixConnect || ev.Kind == event.KindNetRaw || ev.Net.NoResult
+	if h.sensor.hooks.noTask && cgroupCall {
+		got.Start = 1 // not told by this kernel
+	}
+	if got.Start == 0 || got.Start > ev.Boot {
+		h.t.Errorf("%s: start %d, event at %d", ev.Kind, got.Start, ev.Boot)
+	}
+	got.Start = 0
+	if want := h.self(); got != want {
+		h.t.Errorf("%s: thread %+v, want %+v", ev.Kind, got, want)
+	}
+	if d := time.Since(ev.Time); d < -time.Second || d > time.Minute {
+		h.t.Errorf("%s: told as %v ago", ev.Kind, d)
+	}
+}
