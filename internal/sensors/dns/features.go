@@ -21,7 +21,7 @@ func (s *Sensor) Probe(ctx context.Context) []event.Feature {
 	if err != nil {
 		return []event.Feature{{Name: FeatureDNS, Group: "network", Guarantee: event.Absent, Why: err.Error()}}
 	}
-	ranked := s.k.Rank(ctx, spec, []kernel.FeatureSpec{{Name: FeatureDNS, Group: "network", Hooks: []kernel.Hook{
+	ranked := s.k.Rank(ctx, spec, []kernel.FeatureSpec{{Name: FeatureDNS, Group: "network", Kinds: []event.Kind{event.KindDNS}, Hooks: []kernel.Hook{
 		{Tier: "cgroup programs on packets and addresses", Guarantee: event.Observe, Programs: programs(), Canary: canary}}}})
 	return []event.Feature{ranked[0].Feature}
 }

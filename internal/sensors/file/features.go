@@ -46,14 +46,14 @@ func (s *Sensor) rank(ctx context.Context, list []act) []event.Feature {
 	if err != nil {
 		features := make([]event.Feature, len(list))
 		for i, a := range list {
-			features[i] = event.Feature{Name: a.name, Group: group, Guarantee: event.Absent, Why: err.Error()}
+			features[i] = event.Feature{Name: a.name, Group: group, Kinds: []event.Kind{a.kind}, Guarantee: event.Absent, Why: err.Error()}
 		}
 		return features
 	}
 	knobs := s.knobs(0)
 	specs := make([]kernel.FeatureSpec, 0, len(list))
 	for _, a := range list {
-		f := kernel.FeatureSpec{Name: a.name, Group: group}
+		f := kernel.FeatureSpec{Name: a.name, Group: group, Kinds: []event.Kind{a.kind}}
 		for _, tier := range []string{tierTrampoline, tierProbe} {
 			f.Hooks = append(f.Hooks, kernel.Hook{Tier: tier, Programs: a.programs(tier), Knobs: knobs, Guarantee: event.Observe,
 				Canary: func(ctx context.Context, p *kernel.Probe) error { return s.canary(ctx, p, &a) }})

@@ -30,9 +30,9 @@ type hooks struct {
 	seed    bool
 }
 
-// programs lists what has to be attached for the kinds.
-func (h *hooks) programs(kinds []event.Kind) []string {
-	features := map[event.Kind][]string{
+// featuresOf lists by kind the features that report it.
+func featuresOf() map[event.Kind][]string {
+	return map[event.Kind][]string{
 		event.KindNetConnect:  {FeatureConnect, FeatureTry},
 		event.KindNetAccept:   {FeatureConnect, FeatureAccept},
 		event.KindNetListen:   {FeatureConnect},
@@ -42,6 +42,18 @@ func (h *hooks) programs(kinds []event.Kind) []string {
 		event.KindNetRaw:      {FeatureRaw},
 		event.KindUnixConnect: {FeatureUnix},
 	}
+}
+
+// kindsOf lists the kinds that a feature reports, in the order of the
+// reference.
+func kindsOf(feature string) []event.Kind {
+	by := featuresOf()
+	return slices.DeleteFunc(event.Kinds(), func(k event.Kind) bool { return !slices.Contains(by[k], feature) })
+}
+
+// programs lists what has to be attached for the kinds.
+func (h *hooks) programs(kinds []event.Kind) []string {
+	features := featuresOf()
 	var progs []string
 	for _, k := range kinds {
 		for _, f := range features[k] {
@@ -103,7 +115,7 @@ func features() []kernel.FeatureSpec {
 		for i := range h {
 			h[i].Guarantee = event.Observe
 		}
-		return kernel.FeatureSpec{Name: name, Group: group, Hooks: h}
+		return kernel.FeatureSpec{Name: name, Group: group, Kinds: kindsOf(name), Hooks: h}
 	}
 	cookies := map[string]any{networkVarNetCookies: true}
 	accepts := map[string]any{networkVarNetAccepts: true}

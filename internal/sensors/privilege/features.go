@@ -125,7 +125,7 @@ func (s *Sensor) features() []kernel.FeatureSpec {
 	specs := make([]kernel.FeatureSpec, 0, len(acts))
 	for i := range acts {
 		a := &acts[i]
-		f := kernel.FeatureSpec{Name: a.feature, Group: group}
+		f := kernel.FeatureSpec{Name: a.feature, Group: group, Kinds: a.kinds}
 		for _, w := range a.ways {
 			if w.by == bySyscall && !s.opt.Full {
 				continue
