@@ -118,6 +118,9 @@ func (d *Decoder) act(rec []byte, kind event.Kind, ev *event.Event) error {
 		a.Unresolved = record.Status(r.NewStatus).Unresolved()
 	}
 	d.fill(a, r, kind)
+	if a.Merged && r.PathLen == 0 && r.NewLen > 0 { // fanotify does not tell what a new link links to
+		a.Unresolved = record.Status(r.NewStatus).Unresolved()
+	}
 	ev.File = a
 	return nil
 }

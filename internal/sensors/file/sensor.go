@@ -9,6 +9,7 @@ package file
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -209,13 +210,13 @@ func (s *Sensor) configure() error {
 func (s *Sensor) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.notes.want(nil)
+	err := s.notes.close()
 	if s.unit == nil {
-		return nil
+		return err
 	}
 	u := s.unit
 	s.unit = nil
-	return u.Close()
+	return errors.Join(err, u.Close())
 }
 
 var (

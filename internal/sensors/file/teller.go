@@ -1,0 +1,249 @@
+package file
+
+import (
+	"path"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/merlon/merlon/internal/contract"
+	"github.com/merlon/merlon/internal/event"
+	"github.com/merlon/merlon/internal/record"
+)
+
+// teller turns notifications into records. One goroutine uses it.
+type teller struct {
+	paths  *resolver
+	actors *actors
+	files  map[string]attributes // as last seen, by handle key
+	rec    []byte
+}
+
+// attributes is what a change of attributes may have changed.
+type attributes struct {
+	mode          uint16
+	uid, gid      uint32
+	links         uint32
+	ino           uint64
+	size          uint64
+	dev           uint32
+	fs            string
+	known, exists bool
+}
+
+func newTeller(r *resolver) *teller {
+	return &teller{paths: r, actors: newActors(), files: make(map[string]attributes)}
+}
+
+// tell puts the records of one notification into feed: those whose kinds are
+// wanted. hurry leaves out what needs a look at the file.
+func (t *teller) tell(n *note, kinds map[event.Kind]bool, feed contract.Feed, hurry bool) {
+	now := time.Now()
+	dir := n.mask&unix.FAN_ONDIR != 0
+	r := fileActRec{Bits: uint16(fileFileBitBIT_MERGED | fileFileBitBIT_NO_RESULT)}
+	r.Hdr.Time = bootTime()
+	r.Actor = t.actors.of(n.pid, now)
+	at, status := t.path(n.dir, n.name)
+	where := at
+	var to string
+	var toStatus record.Status
+	if n.mask&unix.FAN_RENAME != 0 {
+		if dir {
+			t.paths.forget() // what was below it is elsewhere
+			at, status = t.path(n.dir, n.name)
+		}
+		to, toStatus = t.path(n.newDir, n.newTo)
+		where = to
+	}
+	before, now2 := t.look(n, where, hurry || n.mask&unix.FAN_DELETE != 0)
+	fill(&r, now2, dir)
+	put := func(kind event.Kind, wire fileEventKind, text string) {
+		if !kinds[kind] {
+			return
+		}
+		r.Hdr.Kind = uint16(wire)
+		r.Status, r.NewStatus = uint8(status), uint8(toStatus)
+		t.put(feed, &r, at, to, text)
+	}
+	if n.mask&unix.FAN_CREATE != 0 {
+		t.created(&r, n, where, now2, dir, kinds, feed, status)
+	}
+	if n.mask&unix.FAN_RENAME != 0 {
+		put(event.KindFileRename, fileEventKindKIND_FILE_RENAME, "")
+	}
+	to, toStatus = "", record.PathOK
+	if n.mask&unix.FAN_OPEN != 0 {
+		put(event.KindFileOpen, fileEventKindKIND_FILE_OPEN, "")
+	}
+	if n.mask&unix.FAN_ATTRIB != 0 && len(n.name) > 0 && n.mask&unix.FAN_DELETE == 0 {
+		kind, wire := changedKind(before, now2)
+		r.OldMode, r.OldUid, r.OldGid = before.mode, before.uid, before.gid
+		if !before.known {
+			r.Bits |= uint16(fileFileBitBIT_PARTIAL)
+			r.OldMode, r.OldUid, r.OldGid = r.Mode, r.Uid, r.Gid
+		}
+		put(kind, wire, "")
+		r.Bits &^= uint16(fileFileBitBIT_PARTIAL)
+	}
+	if n.mask&unix.FAN_CLOSE_WRITE != 0 {
+		r.Bits |= uint16(fileFileBitBIT_WRITE)
+		put(event.KindFileClose, fileEventKindKIND_FILE_CLOSE, "")
+		r.Bits &^= uint16(fileFileBitBIT_WRITE)
+	}
+	if n.mask&unix.FAN_DELETE != 0 {
+		if dir {
+			t.paths.forget()
+		}
+		put(event.KindFileDelete, fileEventKindKIND_FILE_DELETE, "")
+	}
+}
+
+// created tells a new name apart: a hard link, a symbolic link, or a file.
+func (t *teller) created(r *fileActRec, n *note, where string, a attributes, dir bool, kinds map[event.Kind]bool, feed contract.Feed, status record.Status) {
+	kind, wire, text := event.KindFileCreate, fileEventKindKIND_FILE_CREATE, ""
+	switch {
+	case a.exists && a.mode&unix.S_IFMT == unix.S_IFLNK:
+		kind, wire = event.KindFileSymlink, fileEventKindKIND_FILE_SYMLINK
+		var buf [unix.PathMax]byte
+		if l, err := unix.Readlink(where, buf[:]); err == nil {
+			text = string(buf[:l])
+		}
+	case a.exists && !dir && a.links > 1:
+		kind, wire = event.KindFileLink, fileEventKindKIND_FILE_LINK
+	}
+	if !kinds[kind] {
+		return
+	}
+	r.Hdr.Kind = uint16(wire)
+	if kind == event.KindFileLink { // the old name is not told
+		r.Status, r.NewStatus = uint8(record.PathOutside), uint8(status)
+		r.Bits |= uint16(fileFileBitBIT_PARTIAL)
+		t.put(feed, r, "", where, "")
+		r.Bits &^= uint16(fileFileBitBIT_PARTIAL)
+		return
+	}
+	r.Status, r.NewStatus = uint8(status), 0
+	t.put(feed, r, where, "", text)
+}
+
+// changedKind guesses what a change of attributes was: by what is other than
+// it was when last seen. A mode when that is unknown.
+func changedKind(before, now attributes) (event.Kind, fileEventKind) {
+	switch {
+	case !before.known || !now.exists || before.mode != now.mode:
+		return event.KindFileChmod, fileEventKindKIND_FILE_CHMOD
+	case before.uid != now.uid || before.gid != now.gid:
+		return event.KindFileChown, fileEventKindKIND_FILE_CHOWN
+	}
+	return event.KindFileXattr, fileEventKindKIND_FILE_XATTR
+}
+
+// path returns where a name in a directory is.
+func (t *teller) path(dir handle, name []byte) (string, record.Status) {
+	if dir.empty() {
+		return "", record.Status(filePathStatusPATH_FAULT)
+	}
+	p, err := t.paths.dir(&dir)
+	if err != nil {
+		return string(name), record.PathOutside
+	}
+	if len(name) == 0 || string(name) == "." {
+		return p, record.PathOK
+	}
+	return path.Join(p, string(name)), record.PathOK
+}
+
+// look reads the attributes of the notification's file as it is now, and
+// returns what they were when last seen. gone leaves the file alone.
+func (t *teller) look(n *note, where string, gone bool) (before, now attributes) {
+	key := ""
+	if !n.target.empty() {
+		key = n.target.key()
+		before = t.files[key]
+	}
+	if gone {
+		now = before
+		now.exists = before.known
+		delete(t.files, key)
+		return before, now
+	}
+	var st unix.Statx_t
+	const mask = unix.STATX_BASIC_STATS
+	if where == "" || unix.Statx(unix.AT_FDCWD, where, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, mask, &st) != nil {
+		return before, now
+	}
+	now = attributes{mode: st.Mode, uid: st.Uid, gid: st.Gid, links: st.Nlink, ino: st.Ino, size: st.Size,
+		dev: st.Dev_major<<20 | st.Dev_minor, known: true, exists: true}
+	if m, ok := t.paths.mount(n.fsid()); ok {
+		now.dev, now.fs = m.dev, m.fs
+	}
+	if key != "" {
+		if len(t.files) >= maxFiles {
+			clear(t.files)
+		}
+		t.files[key] = now
+	}
+	return before, now
+}
+
+// fsid returns the file system of the notification.
+func (n *note) fsid() unix.Fsid {
+	if !n.dir.empty() {
+		return n.dir.fsid
+	}
+	return n.target.fsid
+}
+
+func fill(r *fileActRec, a attributes, dir bool) {
+	if !a.exists {
+		r.Bits |= uint16(fileFileBitBIT_PARTIAL)
+		if dir {
+			r.Mode = unix.S_IFDIR
+		}
+		return
+	}
+	r.Ino, r.Size, r.Dev, r.Mode, r.Uid, r.Gid, r.Nlink = a.ino, a.size, a.dev, a.mode, a.uid, a.gid, a.links
+	for i := range min(len(a.fs), len(r.Fs)-1) {
+		r.Fs[i] = int8(a.fs[i])
+	}
+}
+
+// put makes the record. Paths go leaf first, as the programs send them.
+func (t *teller) put(feed contract.Feed, r *fileActRec, at, to, text string) {
+	t.rec = append(t.rec[:0], make([]byte, unsafe.Sizeof(*r))...)
+	start := len(t.rec)
+	t.rec = leafFirst(t.rec, at)
+	r.PathLen = uint16(len(t.rec) - start)
+	mid := len(t.rec)
+	t.rec = leafFirst(t.rec, to)
+	r.NewLen = uint16(len(t.rec) - mid)
+	r.TextLen = uint16(len(text))
+	t.rec = append(t.rec, text...)
+	copy(t.rec, unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r)))
+	feed.Put(t.rec)
+}
+
+// leafFirst appends the components of a path, the last one first, each with a
+// slash behind it.
+func leafFirst(b []byte, p string) []byte {
+	for end := len(p); end > 0; {
+		start := end
+		for start > 0 && p[start-1] != '/' {
+			start--
+		}
+		if start < end {
+			b = append(append(b, p[start:end]...), '/')
+		}
+		end = start - 1
+	}
+	return b
+}
+
+func bootTime() uint64 {
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) != nil {
+		return 0
+	}
+	return uint64(ts.Nano())
+}
