@@ -147,7 +147,8 @@ static __always_inline void flow_packet(struct __sk_buff *skb, bool in)
 	__u8 laddr[16] = {}, head[4] = {};
 	struct bpf_sock *bsk = skb->sk;
 	__be16 ports[2];
-	__u32 bytes, at, lport;
+	__u32 bytes, at;
+	__u16 lport;
 	struct net_flow *f;
 	struct sock *sk;
 
@@ -158,9 +159,16 @@ static __always_inline void flow_packet(struct __sk_buff *skb, bool in)
 	if (bpf_skb_load_bytes(skb, 0, head, sizeof(head)))
 		return;
 	if (head[0] >> 4 == 4) {
+		__u32 to = 0;
+
+		if (bsk->family == AF_INET6) { /* mapped */
+			to = 12;
+			key.raddr[10] = key.raddr[11] = 0xff;
+			laddr[10] = laddr[11] = 0xff;
+		}
 		at = (head[0] & 0xf) * 4;
-		if (bpf_skb_load_bytes(skb, in ? 12 : 16, key.raddr, 4) ||
-		    bpf_skb_load_bytes(skb, in ? 16 : 12, laddr, 4))
+		if (bpf_skb_load_bytes(skb, in ? 12 : 16, key.raddr + to, 4) ||
+		    bpf_skb_load_bytes(skb, in ? 16 : 12, laddr + to, 4))
 			return;
 	} else {
 		at = 40;
