@@ -21,9 +21,11 @@ import (
 	"github.com/merlon/merlon/internal/detectors/servershell"
 	"github.com/merlon/merlon/internal/detectors/shellsocket"
 	"github.com/merlon/merlon/internal/enrich/container"
+	"github.com/merlon/merlon/internal/enrich/names"
 	"github.com/merlon/merlon/internal/enrich/process"
 	"github.com/merlon/merlon/internal/enrich/user"
 	"github.com/merlon/merlon/internal/kernel"
+	"github.com/merlon/merlon/internal/sensors/dns"
 	"github.com/merlon/merlon/internal/sensors/network"
 	"github.com/merlon/merlon/internal/sensors/privilege"
 	processsensor "github.com/merlon/merlon/internal/sensors/process"
@@ -44,6 +46,7 @@ func NewSensors(k *kernel.Kernel, c *config.Config, log *slog.Logger) []contract
 		processsensor.New(k, log.With("sensor", "process")),
 		privilege.New(k, privilege.Options{Full: c.Profile == "full", Log: log.With("sensor", "privilege")}),
 		network.New(k, network.Options{Log: log.With("sensor", "network")}),
+		dns.New(k, dns.Options{Log: log.With("sensor", "dns")}),
 	}
 }
 
@@ -55,7 +58,8 @@ func NewEnrichers(c *config.Config, log *slog.Logger) *Enrichers {
 		List: []contract.Enricher{
 			user.New(user.Options{Log: log}),
 			containers,
-			tree, // last: it publishes the process
+			tree, // the last that completes the process: it publishes it
+			names.New(names.Options{}),
 		},
 		Observables: tree,
 		containers:  containers,
