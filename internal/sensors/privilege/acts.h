@@ -70,8 +70,12 @@ struct bpf_prog_aux___pv {
 	__u32 id;
 };
 
+enum bpf_prog_type___pv {
+	BPF_PROG_TYPE_UNSPEC___pv,
+};
+
 struct bpf_prog___pv {
-	int type;
+	enum bpf_prog_type___pv type;
 	__u32 len;
 	__u8 tag[8];
 	struct bpf_prog_aux___pv *aux;

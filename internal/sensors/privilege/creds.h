@@ -152,6 +152,14 @@ static __always_inline int userns(const struct cred *new, __s64 ret)
 	return 0;
 }
 
+static __always_inline void unshare_fill(struct priv_rec *r, __u64 flags, __s64 ret)
+{
+	r->flags = flags;
+	r->types = flags & (CLONE_NEWTIME | CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS |
+			    CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET);
+	r->result = failed(ret) ? ret : 0;
+}
+
 static __always_inline int unshare(__u64 flags, __s64 ret)
 {
 	struct priv_rec *r;
@@ -161,10 +169,7 @@ static __always_inline int unshare(__u64 flags, __s64 ret)
 	r = priv_begin(RING_CRIT, KIND_UNSHARE, sizeof(*r), CALL_UNSHARE);
 	if (!r)
 		return 0;
-	r->flags = flags;
-	r->types = flags & (CLONE_NEWTIME | CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS |
-			    CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET);
-	r->result = (__s32)ret;
+	unshare_fill(r, flags, (__s32)ret);
 	event_submit(RING_CRIT, r);
 	return 0;
 }
@@ -226,10 +231,11 @@ static __always_inline __u32 pv_bound(__u32 off)
 }
 
 /* pv_walk: the components of the path, leaf first, up to root. */
-static __always_inline void pv_walk(struct priv_path_rec *r, struct path *at, struct path *root)
+static __always_inline void pv_walk(struct priv_path_rec *r, struct path *at, struct dentry *root_d,
+				    struct vfsmount *root_v)
 {
-	struct dentry *d = BPF_CORE_READ(at, dentry), *root_d = BPF_CORE_READ(root, dentry);
-	struct vfsmount *v = BPF_CORE_READ(at, mnt), *root_v = BPF_CORE_READ(root, mnt);
+	struct dentry *d = BPF_CORE_READ(at, dentry);
+	struct vfsmount *v = BPF_CORE_READ(at, mnt);
 	const __u64 mnt_off = bpf_core_field_offset(struct mount, mnt);
 	__u32 off = 0;
 
@@ -287,7 +293,7 @@ static __always_inline int new_root(__u32 kind, __u8 call, struct path *at, __u8
 	if (!r)
 		return 0;
 	r->p.bits = bits;
-	pv_walk(r, at, __builtin_preserve_access_index(&fs->root));
+	pv_walk(r, at, BPF_CORE_READ(fs, root.dentry), BPF_CORE_READ(fs, root.mnt));
 	if (r->status == PATH_FAULT)
 		event_fault(kind, FAULT_KERNEL_READ);
 	event_submit(RING_CRIT, r);

@@ -157,7 +157,11 @@ func (d *Decoder) onTask(kind event.Kind, p *part, r *privilegePrivRec, rec []by
 	return nil
 }
 
-func (d *Decoder) path(p *part, rec, _ []byte) error {
+func (d *Decoder) path(p *part, rec, rest []byte) error {
+	if len(rest) == 0 { // seen at the call's exit: the path isn't known any more
+		d.texts.Seal()
+		return nil
+	}
 	r, _, err := record.View[privilegePrivPathRec](rec)
 	if err != nil {
 		return err

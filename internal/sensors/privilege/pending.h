@@ -14,6 +14,7 @@ struct pending_key {
 struct pending {
 	__u64 arg[4];
 	__u64 helpers[4];
+	__u64 saved[7]; /* namespaces, or the former root */
 	struct creds before;
 };
 

@@ -126,6 +126,7 @@ type privilegePending struct {
 	_       structs.HostLayout
 	Arg     [4]uint64
 	Helpers [4]uint64
+	Saved   [7]uint64
 	Before  privilegeCreds
 }
 

@@ -1,11 +1,12 @@
 package privilege
 
 import (
+	"os"
 	"testing"
 
 	"github.com/merlon/merlon/internal/event"
 )
 
 func TestStart(t *testing.T) {
-	start(t, false, event.KindSetuid)
+	start(t, os.Getenv("PV_FULL") != "", event.KindSetuid)
 }
