@@ -3,14 +3,14 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 
 	"github.com/merlon/merlon/internal/contract"
 	"github.com/merlon/merlon/internal/event"
 	"github.com/merlon/merlon/internal/ring/ringtest"
-	"github.com/merlon/merlon/internal/sensors/process"
 )
 
-// stream says which processes the records are about.
+// stream says which records there are, and which processes they are about.
 type stream string
 
 const (
@@ -26,38 +26,59 @@ const (
 
 const running = 30_000 // processes at a time, and pids used in turn
 
-// fed is the process sensor, fed with copies of a few records. Pid and start
-// time of each are changed on the way.
+// fed is a sensor that is fed with copies of a few records. Pid and start time
+// of each are changed on the way.
 type fed struct {
-	*process.Decoder
-	life   life
-	wire   [64]*template // life by record kind
-	kinds  [64]event.Kind
 	stream stream
-	base   uint64 // start time of the first process
+	life   []template     // fork, exec, exit
+	acts   []template     // of a stream of other records: of running processes
+	wire   [128]*template // by record kind
+	base   uint64         // start time of the first process
 	n      uint64
 	buf    []byte
 }
 
-func newFed(l life, s stream) *fed {
-	t := l[event.KindExec]
-	f := &fed{Decoder: process.NewDecoder(), life: l, stream: s, base: get(t.rec[t.start:], 8)}
-	for k, t := range l {
-		f.wire[t.kind%64], f.kinds[t.kind%64] = &t, k
-		f.buf = make([]byte, max(len(f.buf), len(t.rec)))
+// captureFed captures what the stream is made of.
+func captureFed(ctx context.Context, s stream) (*fed, error) {
+	l, err := capture(ctx, life())
+	if err != nil {
+		return nil, err
 	}
-	return f
+	f := &fed{stream: s, life: l, base: get(l[1].rec[l[1].start:], 8)}
+	if sc, ok := scenes()[s]; ok {
+		if f.acts, err = capture(ctx, sc); err != nil {
+			return nil, err
+		}
+	}
+	for _, list := range [][]template{f.life, f.acts} {
+		for i := range list {
+			t := &list[i]
+			w := t.kind % uint16(len(f.wire))
+			if old := f.wire[w]; old != nil && old.of != t.of {
+				return nil, fmt.Errorf("feed records: %s and %s come as records of one kind", old.of, t.of)
+			}
+			f.wire[w] = t
+			f.buf = make([]byte, max(len(f.buf), len(t.rec)))
+		}
+	}
+	return f, nil
 }
 
-// records are what the rings get in turn.
+// first are the records that fill the tree, records those to be measured.
+func (f *fed) first() []ringtest.Record { return records(f.life[1:2]) }
+
 func (f *fed) records() []ringtest.Record {
-	kinds := []event.Kind{event.KindExec}
-	if f.stream == lives {
-		kinds = lifeKinds
+	switch {
+	case f.stream == lives:
+		return records(f.life)
+	case f.acts != nil:
+		return records(f.acts)
 	}
-	var recs []ringtest.Record
-	for _, k := range kinds {
-		t := f.life[k]
+	return f.first()
+}
+
+func records(ts []template) (recs []ringtest.Record) {
+	for _, t := range ts {
 		recs = append(recs, ringtest.Record{Kind: t.kind, Bulk: t.bulk, Data: t.rec})
 	}
 	return recs
@@ -70,19 +91,22 @@ func (f *fed) key(k event.Kind) event.Key {
 		f.n++
 	}
 	pid := uint32(100_000 + i%running)
-	if f.stream == known {
-		return event.Key{PID: pid, Start: f.base + uint64(pid)}
+	if f.stream == fresh || f.stream == lives {
+		return event.Key{PID: pid, Start: f.base + i}
 	}
-	return event.Key{PID: pid, Start: f.base + i}
+	return event.Key{PID: pid, Start: f.base + uint64(pid)}
 }
 
 // Info implements contract.Sensor.
 func (f *fed) Info() contract.SensorInfo {
-	wire := map[uint16]event.Kind{}
-	for k, t := range f.life {
-		wire[t.kind] = k
+	info := contract.SensorInfo{Name: "fed", Wire: map[uint16]event.Kind{}}
+	for _, t := range f.wire {
+		if t != nil {
+			info.Wire[t.kind] = t.of
+			info.Kinds = append(info.Kinds, t.of)
+		}
 	}
-	return contract.SensorInfo{Name: "process", Wire: wire, Kinds: lifeKinds}
+	return info
 }
 
 // Probe implements contract.Sensor: nothing is in the kernel but the feeder.
@@ -96,11 +120,12 @@ func (f *fed) Close() error { return nil }
 
 // Decode makes the record that of another process, and decodes it.
 func (f *fed) Decode(rec []byte, ev *event.Event) error {
-	w := binary.NativeEndian.Uint16(rec[8:]) % 64
-	t := f.wire[w]
+	t := f.wire[binary.NativeEndian.Uint16(rec[8:])%uint16(len(f.wire))]
 	buf := f.buf[:copy(f.buf, rec)]
-	key := f.key(f.kinds[w])
+	key := f.key(t.of)
 	put(buf[t.pid:], 4, uint64(key.PID))
-	put(buf[t.start:], 8, key.Start)
-	return f.Decoder.Decode(buf, ev)
+	if t.start >= 0 {
+		put(buf[t.start:], 8, key.Start)
+	}
+	return t.decode(buf, ev)
 }

@@ -28,10 +28,10 @@ type flooded struct {
 	made       int
 	took       time.Duration
 	slowest    time.Duration // start of a small program meanwhile
-	told, lost uint64          // of its kinds, all together
-	quiet      bool            // the books came to rest
-	anon       int64           // anonymous memory of the agent afterwards, bytes
-	merged     bool            // by fanotify, which tells several acts as one
+	told, lost uint64        // of its kinds, all together
+	quiet      bool          // the books came to rest
+	anon       int64         // anonymous memory of the agent afterwards, bytes
+	merged     bool          // by fanotify, which tells several acts as one
 }
 
 // measureBurst makes as many file events as the machine can for two seconds,

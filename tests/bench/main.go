@@ -72,6 +72,10 @@ func run(args []string) int {
 	if s.long {
 		s.pairs = max(s.pairs, 61)
 	}
+	if fs.NArg() > 0 && *child == "" {
+		fmt.Fprintf(os.Stderr, "bench: takes no arguments, only flags: %s\n", fs.Arg(0))
+		return 2
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if *child != "" {

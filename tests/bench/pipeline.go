@@ -37,6 +37,7 @@ type pipelineOptions struct {
 	Stream    stream `json:"stream"`
 	Detectors bool   `json:"detectors"` // the agent's detectors too
 	Flood     bool   `json:"flood"`     // never wait for the reader: as fast as the kernel can
+	Rate      int    `json:"rate"`      // with flood: so many a second
 }
 
 // pipelineReport is what the child prints. The books are of the whole run, the
@@ -45,11 +46,11 @@ type pipelineReport struct {
 	Events     uint64        `json:"events"`
 	CPU        time.Duration `json:"cpu_ns"` // of everything but the feeder
 	Wall       time.Duration `json:"wall_ns"`
+	Fed        time.Duration `json:"fed_ns"`          // how long feeding took
 	Anonymous  int64         `json:"anonymous_bytes"` // at the end
 	Allocs     float64       `json:"allocs_per_event"`
 	AllocBytes float64       `json:"alloc_bytes_per_event"`
-	Record     int           `json:"exec_record_bytes"`
-	Args       int           `json:"exec_args_bytes"`
+	Records    []int         `json:"record_bytes"` // sizes of the records fed in turn
 
 	Produced   uint64 `json:"produced"`
 	LostKernel uint64 `json:"lost_kernel"`
@@ -68,14 +69,14 @@ func (r *pipelineReport) balanced() bool {
 
 // pipelineChild runs one measurement and prints its report as JSON.
 func pipelineChild(ctx context.Context, o pipelineOptions) error {
-	l, err := capture(ctx)
+	fed, err := captureFed(ctx, o.Stream)
 	if err != nil {
 		return err
 	}
 	conf := config.Default()
 	debug.SetMemoryLimit(int64(conf.Memory.SoftLimit))
 	debug.SetGCPercent(gcPercent)
-	p := &pipeline{o: o, conf: conf, fed: newFed(l, o.Stream)}
+	p := &pipeline{o: o, conf: conf, fed: fed}
 	// ringtest cleans up after a test or benchmark, so this is one; it is
 	// called again for more rounds, which are not needed.
 	err = errors.New("feed records: needs CAP_BPF: run as root")
@@ -110,8 +111,7 @@ type pipeline struct {
 func (p *pipeline) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	recs := p.fed.records()
-	if err := p.feeder.Set(recs...); err != nil {
+	if err := p.feeder.Set(p.fed.first()...); err != nil {
 		return err
 	}
 	var err error
@@ -137,17 +137,23 @@ func (p *pipeline) run(ctx context.Context) error {
 	return errors.Join(p.books(eng), p.reader.Close())
 }
 
-// measure feeds twice: to fill the tree and grow the heap to what it needs,
-// then for the record.
+// measure feeds three times: to fill the tree, to grow the heap to what it
+// needs, then for the record.
 func (p *pipeline) measure() error {
-	if _, err := p.feed(3 * running); err != nil {
+	if _, err := p.feed(3*running, false); err != nil {
+		return err
+	}
+	if err := p.feeder.Set(p.fed.records()...); err != nil {
+		return err
+	}
+	if _, err := p.feed(3*running, false); err != nil {
 		return err
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	first := p.delivered()
 	wall, cpu := time.Now(), clock(unix.CLOCK_PROCESS_CPUTIME_ID)
-	feeder, err := p.feed(p.o.Events)
+	feeder, err := p.feed(p.o.Events, p.o.Flood)
 	if err != nil {
 		return err
 	}
@@ -162,21 +168,33 @@ func (p *pipeline) measure() error {
 }
 
 // feed puts n records into the rings from the last CPU and waits until all
-// that were not lost have been handled. Without Flood it does so in bursts
-// that the ring can hold. It returns the CPU time that feeding took.
-func (p *pipeline) feed(n int) (time.Duration, error) {
-	burst := 3 * (int(p.conf.Rings.Critical) / 2 / (len(p.fed.buf) + 64) / 3) // whole lives
-	if p.o.Flood {
+// that were not lost have been handled: of a flood at the end, else after every
+// burst, of which the rings can hold one. It returns the CPU time that feeding
+// took.
+func (p *pipeline) feed(n int, flood bool) (time.Duration, error) {
+	burst := 12 * (int(p.conf.Rings.Critical) / 2 / (len(p.fed.buf) + 64) / 12) // whole rounds of the records
+	if flood {
 		burst = 30_000
 	}
 	var spent time.Duration
-	for fed := 0; fed < n; fed += burst {
-		d, err := p.burst(min(burst, n-fed))
-		spent += d
+	for fed, began := 0, time.Now(); fed < n; {
+		now := min(burst, n-fed)
+		if flood && p.o.Rate > 0 { // what is due
+			time.Sleep(time.Millisecond)
+			now = min(n, int(time.Since(began).Seconds()*float64(p.o.Rate))) - fed
+		}
+		if now == 0 {
+			continue
+		}
+		d, err := p.burst(now)
+		spent, fed = spent+d, fed+now
 		if err != nil {
 			return spent, err
 		}
-		if p.o.Flood && fed+burst < n {
+		if fed == n {
+			p.rep.Fed = time.Since(began)
+		}
+		if flood && fed < n {
 			continue
 		}
 		if err := p.drained(); err != nil {
@@ -231,10 +249,8 @@ func (p *pipeline) books(eng *engine.Engine) error {
 	for _, k := range eng.Stats().Kinds {
 		p.rep.Decoded += k.Delivered
 	}
-	for _, t := range p.fed.life {
-		if t.args > 0 {
-			p.rep.Record, p.rep.Args = len(t.rec), t.args
-		}
+	for _, r := range p.fed.records() {
+		p.rep.Records = append(p.rep.Records, len(r.Data))
 	}
 	return nil
 }

@@ -19,11 +19,11 @@ func TestFloodedBooksBalance(t *testing.T) {
 	conf := config.Default()
 	conf.Rings.Critical, conf.Rings.Bulk, conf.Rings.Queue = 256<<10, 128<<10, 1<<20
 	f := ringtest.Open(t, int(conf.Rings.Critical), int(conf.Rings.Bulk)) // first: skips without root
-	l, err := capture(t.Context())
+	fed, err := captureFed(t.Context(), lives)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pipeline{o: pipelineOptions{Events: 600_000, Stream: lives, Detectors: true, Flood: true}, conf: conf, fed: newFed(l, lives), feeder: f}
+	p := &pipeline{o: pipelineOptions{Events: 600_000, Stream: lives, Detectors: true, Flood: true}, conf: conf, fed: fed, feeder: f}
 	if err := p.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -42,16 +42,16 @@ func TestFloodedBooksBalance(t *testing.T) {
 func TestFedProcesses(t *testing.T) {
 	conf := config.Default()
 	f := ringtest.Open(t, int(conf.Rings.Critical), int(conf.Rings.Bulk))
-	l, err := capture(t.Context())
+	fed, err := captureFed(t.Context(), lives)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fed := newFed(l, lives)
 	seen := map[event.Kind]event.Key{}
 	for range 3 {
-		for _, k := range lifeKinds {
+		for _, l := range fed.life {
+			k := l.of
 			var ev event.Event
-			if err := fed.Decode(l[k].rec, &ev); err != nil {
+			if err := fed.Decode(l.rec, &ev); err != nil {
 				t.Fatal(err)
 			}
 			if ev.Kind != k || ev.Process.Key() == seen[k] {
@@ -63,7 +63,7 @@ func TestFedProcesses(t *testing.T) {
 			t.Errorf("one life has the keys %v", keys)
 		}
 	}
-	p := &pipeline{o: pipelineOptions{Events: 3000, Stream: lives}, conf: conf, fed: newFed(l, lives), feeder: f}
+	p := &pipeline{o: pipelineOptions{Events: 3000, Stream: lives}, conf: conf, fed: fed, feeder: f}
 	if err := p.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestProcessSensorIsOffSyscalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := kernel.Open(t.Context(), kernel.Options{})
+	k, err := kernel.Open(t.Context(), openOptions())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func measurePipeline(ctx context.Context, s *settings) ([]result, error) {
 		}
 		e := bootstrap(rates, 1)
 		results = append(results, result{Name: name, Value: e.Median, Unit: "events/s per core", Detail: &e,
-			Note: fmt.Sprintf("%.1f allocations, %.0f bytes per event; exec record of %d bytes", last.Allocs, last.AllocBytes, last.Record)})
+			Note: fmt.Sprintf("%.1f allocations, %.0f bytes per event; records of %v bytes", last.Allocs, last.AllocBytes, last.Records)})
 		return &e, nil
 	}
 	if _, err := one("exec records to enriched events", pipelineOptions{Events: million, Stream: known}, runs); err != nil {
