@@ -19,8 +19,7 @@ import (
 
 // Options sets up a Sensor.
 type Options struct {
-	Full bool         // the full profile: changes nothing here
-	Log  *slog.Logger // required
+	Log *slog.Logger // required
 }
 
 // Sensor implements contract.Sensor, and contract.Source for the messages that
