@@ -107,7 +107,7 @@ func (h *harness) attach(kinds ...event.Kind) {
 
 // isolate gives the test's thread a network namespace with loopback up. The
 // thread ends with the test.
-func isolate(t *testing.T) {
+func isolate(t testing.TB) {
 	t.Helper()
 	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
