@@ -16,7 +16,8 @@
 // whoever else loads them.
 //
 // A container or a network server behind the act raises either. An act that
-// the kernel refused is one step lower.
+// the kernel refused is one step lower, and so is one of which the kernel tells
+// nothing but that a capability was checked for it.
 //
 // Known false alarms: CNI plug-ins, storage and driver containers of
 // Kubernetes, which load modules from privileged containers on purpose;
@@ -52,7 +53,11 @@ var bpf = event.Rule{
 	Attack:   []string{"T1014", "T1205.002"},
 }
 
-const eexist = -17 // errno.h: the module was there
+// Error numbers (errno.h).
+const (
+	eperm  = -1
+	eexist = -17
+)
 
 // Detector implements contract.Detector.
 type Detector struct {
@@ -74,16 +79,20 @@ func (*Detector) Needs() []event.Kind { return []event.Kind{event.KindModuleLoad
 // Detect looks at one load.
 func (d *Detector) Detect(ev *event.Event, found func(event.Finding)) {
 	pr := ev.Privilege
-	if pr == nil || pr.Result == eexist || d.own(ev) {
+	if pr == nil || d.own(ev) {
 		return
 	}
 	var s event.Severity
 	rule := &module
 	switch ev.Kind {
 	case event.KindModuleLoad:
-		s = gradeModule(ev.Process, pr)
+		if pr.Result != eexist { // it was there
+			s = gradeModule(ev.Process, pr)
+		}
 	case event.KindBPFLoad:
-		rule, s = &bpf, gradeBPF(ev.Process, pr)
+		if pr.Result == 0 || pr.Result == eperm { // else a mistake that the verifier found
+			rule, s = &bpf, gradeBPF(ev.Process, pr)
+		}
 	}
 	if s == "" {
 		return
@@ -188,7 +197,14 @@ func finding(ev *event.Event, rule *event.Rule, s event.Severity) event.Finding 
 		name = "of unknown name"
 	}
 	verb := " loaded "
-	if pr.Result < 0 {
+	switch {
+	case pr.Via == "capable":
+		verb, s = " used its right to load ", origin.Lower(s)
+		if pr.Result < 0 {
+			verb = " lacks the right to load "
+		}
+		f.Evidence = append(f.Evidence, event.Evidence{Field: "privilege.capability", Value: event.Text(pr.Cap), Source: "kernel"})
+	case pr.Result < 0:
 		verb, s = " was refused to load ", origin.Lower(s)
 		f.Evidence = append(f.Evidence, event.Evidence{Field: "privilege.result", Value: event.Text(strconv.Itoa(pr.Result)), Source: "kernel"})
 	}

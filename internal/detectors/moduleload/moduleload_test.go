@@ -59,6 +59,11 @@ func result(ev *event.Event, n int) *event.Event {
 	return ev
 }
 
+func capable(ev *event.Event) *event.Event {
+	ev.Privilege.Via, ev.Privilege.Cap = "capable", "CAP_BPF"
+	return ev
+}
+
 func TestModules(t *testing.T) {
 	const libs = "/lib/modules/6.1.0/kernel/net/x.ko"
 	detectest.Table(t, New, []detectest.Case{
@@ -73,7 +78,7 @@ func TestModules(t *testing.T) {
 		{"a modprobe of a user, started by the kernel", load(with(proc("/tmp/modprobe"), func(p *event.Process) { p.PPID, p.File = 2, &event.File{Mode: 0o100755, UID: 5} }), ""), "kernel-module-load high"},
 		{"started by the kernel, no modprobe", load(with(proc("/usr/bin/sh"), func(p *event.Process) { p.PPID = 2 }), ""), "kernel-module-load high"},
 		{"a child of systemd", load(proc("/usr/bin/kmod", "/usr/lib/systemd/systemd"), libs), "kernel-module-load high"},
-		{"of an unknown process", &event.Event{Kind: event.KindModuleLoad, Thread: event.Thread{PID: 7, Comm: "x"}, Privilege: &event.Privilege{Via: "capable"}}, "kernel-module-load medium"},
+		{"of an unknown process", &event.Event{Kind: event.KindModuleLoad, Thread: event.Thread{PID: 7, Comm: "x"}, Privilege: &event.Privilege{Via: "capable"}}, "kernel-module-load low"},
 
 		{"the kernel", load(with(proc("/usr/bin/kmod"), func(p *event.Process) { p.PPID = 2 }), libs), ""},
 		{"udev", load(service("systemd-udevd.service", proc("/usr/bin/udevadm")), libs), ""},
@@ -105,8 +110,10 @@ func TestPrograms(t *testing.T) {
 		{"docker, not for a container", prog(service("docker.service", proc("/usr/bin/dockerd")), "kprobe"), "bpf-load low"},
 		{"a container", prog(boxed(proc("/x")), "sched_cls"), "bpf-load high"},
 		{"a server", prog(proc("/x", "/usr/sbin/mysqld"), "socket_filter"), "bpf-load critical"},
+		{"only the capability seen", capable(prog(proc("/tmp/x"), "")), "bpf-load medium"},
 		{"refused", result(prog(person(proc("/home/u/x")), "kprobe"), -1), "bpf-load low"},
 
+		{"a mistake", result(prog(proc("/tmp/x"), "kprobe"), -22), ""},
 		{"the agent", prog(self, "tracing", "send_signal"), ""},
 		{"the agent in a pid namespace", prog(inside, "tracing"), ""},
 		{"runc", prog(proc("/usr/bin/runc", "/usr/bin/containerd-shim-runc-v2"), "cgroup_device"), ""},

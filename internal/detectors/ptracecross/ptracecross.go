@@ -8,7 +8,9 @@
 // checkpointers (gdb, strace, perf, criu, ...) run as root are reported all
 // the same, as low; other programs of root as medium when a person or a
 // service is behind them. A network server behind the act makes it critical.
-// A refused act is one step lower.
+// A refused act is one step lower, and so is one of which the kernel tells
+// nothing but that CAP_SYS_PTRACE was checked for it: within one user it asks
+// for no capability, unless the target may not be dumped.
 //
 // Known false alarms: crash reporters and profilers that attach to services as
 // root, and rootless container tools, which act on their own subordinate users
@@ -52,7 +54,7 @@ var mem = event.Rule{
 // debuggers attach to other processes for a living. Read-only.
 var debuggers = origin.NewNames("gdb", "gdbserver", "gcore", "strace", "ltrace", "lldb", "lldb-server", "perf", "rr", "dlv", "criu",
 	"reptyr", "uftrace", "bpftrace", "py-spy", "rbspy", "austin", "jattach", "jmap", "jstack", "valgrind", "eu-stack", "pstack",
-	"apport", "abrt-hook-ccpp", "systemd-coredump", "debuggerd", "vgdb", "valgrind.bin")
+	"apport", "abrt-hook-ccpp", "systemd-coredump", "debuggerd", "vgdb", "valgrind.bin", "merlon")
 
 // Detector implements contract.Detector.
 type Detector struct{}
@@ -74,17 +76,24 @@ func (*Detector) Needs() []event.Kind {
 // Detect looks at one act.
 func (*Detector) Detect(ev *event.Event, found func(event.Finding)) {
 	pr := ev.Privilege
-	if pr == nil || pr.Target == nil {
+	if pr == nil {
 		return
 	}
 	uid := actor(ev)
-	t := pr.Target
-	if t.Start == 0 && pr.Cause != "none" { // its owner is not known
+	cross := false
+	switch t := pr.Target; {
+	case t == nil:
+		if pr.Via != "capable" {
+			return
+		}
+		cross = true // within one user the kernel asks for no capability (kernel/ptrace.c)
+	case t.Start == 0: // its owner is not known
 		return
-	}
-	cross := t.UID != uid || t.EUID != uid
-	if !cross && pr.Cause != "none" {
-		return
+	default:
+		cross = t.UID != uid || t.EUID != uid
+		if !cross && pr.Cause != "none" {
+			return
+		}
 	}
 	switch ev.Kind {
 	case event.KindPtrace:
@@ -112,10 +121,12 @@ func grade(ev *event.Event, uid uint32) (event.Severity, string) {
 		return event.SeverityHigh, ""
 	case origin.Server(p) != nil:
 		return event.SeverityCritical, "; behind it is " + program.Describe(origin.Server(p))
-	case pr.Cause == "none" || p.Container != nil:
+	case p.Container != nil:
 		return event.SeverityHigh, ""
 	case uid == 0 && debuggers.Has(p):
-		return event.SeverityLow, "; " + event.Safe(origin.Tool(p)) + " is a known debugger"
+		return event.SeverityLow, "; " + event.Safe(origin.Tool(p)) + " is known to do so"
+	case pr.Cause == "none":
+		return event.SeverityHigh, ""
 	case pr.Cause == "user_namespace":
 		return event.SeverityMedium, "; the target lives in a user namespace of the actor"
 	case uid == 0 && (origin.Person(p) || origin.Service(p) != ""):
@@ -135,14 +146,22 @@ var (
 )
 
 func finding(ev *event.Event, rule event.Rule, uid uint32, cross bool) event.Finding {
-	pr, t := ev.Privilege, ev.Privilege.Target
+	pr := ev.Privilege
 	f := event.Finding{Rule: rule, Time: ev.Time, Event: ev.Clone(), Evidence: []event.Evidence{
 		{Field: "thread.euid", Value: number(uid), Source: "kernel"},
-		{Field: "privilege.target.uid", Value: number(t.UID), Source: "kernel"},
-		{Field: "privilege.target.euid", Value: number(t.EUID), Source: "kernel"},
 	}}
+	whom := "a process of another user, or one that may not be looked into"
+	if t := pr.Target; t != nil {
+		whom = event.Safe(string(t.Comm)) + " (pid " + string(number(t.PID)) + ", uid " + string(number(t.UID)) + ")"
+		f.Evidence = append(f.Evidence, event.Evidence{Field: "privilege.target.uid", Value: number(t.UID), Source: "kernel"},
+			event.Evidence{Field: "privilege.target.euid", Value: number(t.EUID), Source: "kernel"})
+	}
 	s, note := grade(ev, uid)
 	verb := " " + verbs[ev.Kind] + " "
+	if pr.Via == "capable" {
+		s, verb = origin.Lower(s), " used its right to act on "
+		f.Evidence = append(f.Evidence, event.Evidence{Field: "privilege.capability", Value: event.Text(pr.Cap), Source: "kernel"})
+	}
 	if pr.Result < 0 {
 		s, verb = origin.Lower(s), " was refused: it would have "+past[ev.Kind]+" "
 		f.Evidence = append(f.Evidence, event.Evidence{Field: "privilege.result", Value: event.Text(strconv.Itoa(pr.Result)), Source: "kernel"})
@@ -154,7 +173,7 @@ func finding(ev *event.Event, rule event.Rule, uid uint32, cross bool) event.Fin
 		f.Evidence = append(f.Evidence, event.Evidence{Field: "privilege.cause", Value: event.Text(pr.Cause), Source: "merlon"})
 	}
 	f.Rule.Severity = s
-	f.Reason = who(ev) + verb + event.Safe(string(t.Comm)) + " (pid " + string(number(t.PID)) + ", uid " + string(number(t.UID)) + ")"
+	f.Reason = who(ev) + verb + whom
 	if !cross {
 		f.Reason += ", of the same user, without a legal cause"
 	}

@@ -40,13 +40,14 @@ func TestDetect(t *testing.T) {
 		{"a server", change(act(mem, "/usr/bin/gdb", 0, 1000), func(ev *event.Event) { ev.Process.Parent = &event.Process{Exe: "/usr/sbin/nginx"} }), "proc-mem-other-user critical"},
 		{"became root since its exec", change(act(write, "/x", 0, 1000), func(ev *event.Event) { ev.Process.Creds = event.Creds{UID: 1000, EUID: 1000} }), "vm-write-other-user medium"},
 		{"one user, no cause", change(act(trace, "/x", 1000, 1000), none), "ptrace-other-user high"},
-		{"no cause, and of the target the pid alone", change(change(act(trace, "/x", 1000, 0), none), func(ev *event.Event) { ev.Privilege.Target.Start = 0 }), "ptrace-other-user high"},
+		{"only the capability seen", change(act(trace, "/x", 0, 0), func(ev *event.Event) { ev.Privilege = &event.Privilege{Via: "capable", Cap: "CAP_SYS_PTRACE"} }), "ptrace-other-user low"},
+		{"... and refused", change(act(trace, "/x", 1000, 0), func(ev *event.Event) { ev.Privilege = &event.Privilege{Via: "capable", Cap: "CAP_SYS_PTRACE", Result: -1} }), "ptrace-other-user low"},
 		{"rootless container", change(act(mem, "/usr/bin/crun", 1000, 100000), func(ev *event.Event) { ev.Privilege.Cause = "user_namespace" }), "proc-mem-other-user medium"},
 		{"a process gone", change(act(trace, "/x", 1000, 0), func(ev *event.Event) { ev.Process = nil }), "ptrace-other-user high"},
 
 		{"one user", act(trace, "/usr/bin/gdb", 1000, 1000), ""},
 		{"root on root", act(write, "/x", 0, 0), ""},
-		{"of the target the pid alone", change(act(trace, "/x", 1000, 0), func(ev *event.Event) { ev.Privilege.Target.Start = 0 }), ""},
+		{"of the target the pid alone", change(change(act(trace, "/x", 1000, 0), none), func(ev *event.Event) { ev.Privilege.Target.Start = 0 }), ""},
 		{"no target", change(act(trace, "/x", 0, 1000), func(ev *event.Event) { ev.Privilege.Target = nil }), ""},
 		{"another event", &event.Event{Kind: event.KindFork}, ""},
 	})
@@ -54,7 +55,7 @@ func TestDetect(t *testing.T) {
 
 func TestReason(t *testing.T) {
 	New().Detect(act(event.KindPtrace, "/usr/bin/gdb", 0, 1000), func(f event.Finding) {
-		if !strings.Contains(f.Reason, "gdb is a known debugger") || !strings.Contains(f.Reason, "pid 5, uid 1000") {
+		if !strings.Contains(f.Reason, "gdb is known to do so") || !strings.Contains(f.Reason, "pid 5, uid 1000") {
 			t.Error(f.Reason)
 		}
 	})
