@@ -41,6 +41,7 @@ type Status struct {
 	Maps     []Map           `json:"maps"`
 	Hooks    []string        `json:"hooks"`           // what is attached where
 	Profile  string          `json:"profile"`         // default or full
+	Probing  bool            `json:"probing"`         // features are still being tried: Features and Needs will grow
 	Needs    []Need          `json:"needs"`           // the kinds of events: who asks for them, what reports them
 	Paths    []PathNeed      `json:"paths,omitempty"` // files whose reads are reported
 	Syscalls []string        `json:"syscall_hooks"`   // those of Hooks that cost every system call of the host

@@ -75,7 +75,7 @@ func (v *view) Status(ctx context.Context, cost time.Duration) (*api.Status, err
 		Clients: a.hub.Clients(), Alerts: a.tally.alerts(),
 		Programs: programs, CostOver: over.Seconds(), Counting: a.counting(), Features: a.Features(), Degraded: a.degraded(),
 		Losses: a.hub.Lost(), Faults: []api.FaultCount{}, Hooks: []string{},
-		Profile: a.cfg.Profile, Needs: a.needed(), Paths: a.watched(), Syscalls: []string{},
+		Profile: a.cfg.Profile, Probing: a.probing(), Needs: a.needed(), Paths: a.watched(), Syscalls: []string{},
 	}
 	st.Events = a.tally.events(&books)
 	addBooks(st, &books)
@@ -124,6 +124,16 @@ func addBooks(st *api.Status, books *engine.Stats) {
 	})
 	for _, e := range books.Enrichers {
 		st.Tables = append(st.Tables, api.Table{Name: e.Name, Count: e.Size, Limit: e.Limit})
+	}
+}
+
+// probing reports whether features are still being tried.
+func (a *Agent) probing() bool {
+	select {
+	case <-a.provenAll:
+		return false
+	default:
+		return true
 	}
 }
 
