@@ -18,12 +18,19 @@ import (
 // Canaries act on a thread of ours that ends with them, on a child that never
 // runs, or ask for what the kernel refuses after the hook.
 
-// onThread runs act on a thread of its own, which ends with it.
+// onThread runs act on a thread of its own, which ends with it. The process's
+// first thread never ends, so it is never that one.
 func onThread(act func() error) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		done <- act()
+		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() {
+			err := onThread(act) // on another: this one is taken
+			runtime.UnlockOSThread()
+			done <- err
+			return
+		}
+		done <- act() // not unlocked: the thread ends with the goroutine
 	}()
 	return <-done
 }

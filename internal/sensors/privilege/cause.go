@@ -51,6 +51,12 @@ func cause(kind event.Kind, p *part, r *privilegePrivRec) string {
 		return causeOfChange(p)
 	case event.KindPtrace, event.KindVMWrite, event.KindMemWrite:
 		b, t := &p.before, &p.target
+		if r.Bits&uint8(privilegePrivBitPRIV_TARGET) == 0 { // whose it is isn't known; the kernel let it
+			if able {
+				return byCapability(r)
+			}
+			return causeOwner
+		}
 		if b.UID == t.UID && b.UID == t.EUID {
 			return causeOwner
 		}

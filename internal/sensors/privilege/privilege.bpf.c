@@ -141,7 +141,7 @@ int pv_fork(struct bpf_raw_tracepoint_args *ctx)
 SEC("raw_tp/cap_capable")
 int pv_capable(struct bpf_raw_tracepoint_args *ctx)
 {
-	return capable(ctx->args[3], (__s32)ctx->args[4]);
+	return capable(ctx, ctx->args[3], (__s32)ctx->args[4]);
 }
 
 SEC("raw_tp/sys_enter")

@@ -268,6 +268,7 @@ const (
 	privilegeMapEventsReader = "events_reader"
 	privilegeMapPrivKinds    = "priv_kinds"
 	privilegeMapPrivPending  = "priv_pending"
+	privilegeMapPrivSites    = "priv_sites"
 	privilegeProgPvAttachF   = "pv_attach_f"
 	privilegeProgPvAttachK   = "pv_attach_k"
 	privilegeProgPvAttachR   = "pv_attach_r"
@@ -451,6 +452,7 @@ type privilegeMapSpecs struct {
 	EventsReader *ebpf.MapSpec `ebpf:"events_reader"`
 	PrivKinds    *ebpf.MapSpec `ebpf:"priv_kinds"`
 	PrivPending  *ebpf.MapSpec `ebpf:"priv_pending"`
+	PrivSites    *ebpf.MapSpec `ebpf:"priv_sites"`
 }
 
 // privilegeVariableSpecs contains global variables before they are loaded into the kernel.
@@ -488,6 +490,7 @@ type privilegeMaps struct {
 	EventsReader *ebpf.Map `ebpf:"events_reader"`
 	PrivKinds    *ebpf.Map `ebpf:"priv_kinds"`
 	PrivPending  *ebpf.Map `ebpf:"priv_pending"`
+	PrivSites    *ebpf.Map `ebpf:"priv_sites"`
 }
 
 func (m *privilegeMaps) Close() error {
@@ -498,6 +501,7 @@ func (m *privilegeMaps) Close() error {
 		m.EventsReader,
 		m.PrivKinds,
 		m.PrivPending,
+		m.PrivSites,
 	)
 }
 

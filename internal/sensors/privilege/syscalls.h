@@ -85,6 +85,8 @@ static __noinline int creds_left(struct pending *p, __u8 call, __s64 ret)
 		return 0;
 	priv_fill(&r->p, me, call);
 	r->p.before = p->before;
+	r->p.actor.uid = p->before.uid;
+	r->p.actor.euid = p->before.euid;
 	r->after = after;
 	r->p.result = failed(ret) ? ret : 0;
 	event_submit(RING_CRIT, r);
