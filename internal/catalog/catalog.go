@@ -26,6 +26,7 @@ import (
 	"github.com/merlon/merlon/internal/enrich/user"
 	"github.com/merlon/merlon/internal/kernel"
 	"github.com/merlon/merlon/internal/sensors/dns"
+	"github.com/merlon/merlon/internal/sensors/file"
 	"github.com/merlon/merlon/internal/sensors/network"
 	"github.com/merlon/merlon/internal/sensors/privilege"
 	processsensor "github.com/merlon/merlon/internal/sensors/process"
@@ -46,6 +47,7 @@ func NewSensors(k *kernel.Kernel, c *config.Config, log *slog.Logger) []contract
 		processsensor.New(k, log.With("sensor", "process")),
 		privilege.New(k, privilege.Options{Full: c.Profile == "full", Log: log.With("sensor", "privilege")}),
 		network.New(k, network.Options{Log: log.With("sensor", "network")}),
+		file.New(k, file.Options{Full: c.Profile == "full", Log: log.With("sensor", "file")}),
 		dns.New(k, dns.Options{Log: log.With("sensor", "dns")}),
 	}
 }

@@ -21,7 +21,7 @@ type FileAct struct {
 	FS         string `json:"fs,omitempty" doc:"file system type" source:"kernel"`
 	Upper      bool   `json:"overlay_upper,omitempty" doc:"the file is in the upper layer of an overlay" source:"kernel"`
 	Memfd      bool   `json:"memfd,omitempty" doc:"the file lives in memory only (memfd_create(2))" source:"kernel"`
-	Flags      uint32 `json:"flags,omitempty" doc:"flags of open(2), as in fcntl.h" source:"kernel"`
+	Flags      uint32 `json:"flags,omitempty" doc:"flags of open(2), as in fcntl.h; for file_rename those of renameat2(2)" source:"kernel"`
 	Write      bool   `json:"write,omitempty" doc:"opened for writing" source:"kernel"`
 	Xattr      Text   `json:"xattr,omitempty" doc:"name of the extended attribute" source:"kernel"`
 	Removed    bool   `json:"removed,omitempty" doc:"the extended attribute was removed" source:"kernel"`
@@ -29,7 +29,7 @@ type FileAct struct {
 	NoResult   bool   `json:"no_result,omitempty" doc:"the hook does not tell the outcome: result is of an act that was permitted, or of one that happened (merged)" source:"merlon"`
 	Merged     bool   `json:"merged,omitempty" doc:"told by fanotify, which merges acts: owner, mode and sizes were read afterwards and some acts may be told as one" source:"merlon"`
 	Partial    bool   `json:"partial,omitempty" doc:"what the hook does not tell was left out: uid, gid and mode mean nothing when inode is 0" source:"merlon"`
-	Via        string `json:"via,omitempty" doc:"io_uring, when the act came by it and not by a system call" source:"kernel"`
+	Via        string `json:"via,omitempty" doc:"io_uring, when one of its worker threads did it; what it does in the calling thread looks like a system call" source:"kernel"`
 }
 
 // MountAct is what a mount or umount event adds.

@@ -113,3 +113,12 @@ func (m *mount) open() (fd int, err error) {
 	}
 	return fd, nil
 }
+
+// openMounts opens mountinfo for polling. Not with package os: the runtime's
+// poller would take the kernel's word for itself.
+func openMounts(path string) (fd int, err error) {
+	if fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+		return -1, fmt.Errorf("follow mounts: %w", err)
+	}
+	return fd, nil
+}

@@ -74,8 +74,15 @@ func mountThere(dir string) error {
 func inOwnMounts(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread goes
-		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() {
+			// The main thread never ends, and is what /proc/self shows: keep it
+			// here while another does it.
+			defer runtime.UnlockOSThread()
+			done <- inOwnMounts(f)
+			return
+		}
+		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil { // from here on never unlocked: the thread goes
 			done <- fmt.Errorf("leave the mount namespace: %w", err)
 			return
 		}

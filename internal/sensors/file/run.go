@@ -179,16 +179,16 @@ func (n *notifier) overflow(kinds map[event.Kind]bool, feed contract.Feed) {
 // follow tells of mounts and marks new ones, until stop is closed. The kernel
 // wakes whoever polls mountinfo (fs/proc_namespace.c: mounts_poll).
 func (n *notifier) follow(stop int, feed contract.Feed) error {
-	f, err := os.Open(mountinfo)
+	fd, err := openMounts(mountinfo)
 	if err != nil {
-		return fmt.Errorf("follow mounts: %w", err)
+		return err
 	}
-	defer f.Close()
+	defer unix.Close(fd)
 	for {
 		if err := n.remount(feed); err != nil {
 			n.log.Warn("mounts can't be read", "err", err)
 		}
-		fds := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLPRI}, {Fd: int32(stop), Events: unix.POLLIN}}
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}, {Fd: int32(stop), Events: unix.POLLIN}}
 		if _, err := unix.Poll(fds, -1); err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("follow mounts: %w", err)
 		}

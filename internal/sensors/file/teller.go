@@ -56,8 +56,8 @@ func (t *teller) tell(n *note, kinds map[event.Kind]bool, feed contract.Feed, hu
 		to, toStatus = t.path(n.newDir, n.newTo)
 		where = to
 	}
-	before, now2 := t.look(n, where, hurry || n.mask&unix.FAN_DELETE != 0)
-	fill(&r, now2, dir)
+	before, after := t.look(n, where, hurry || n.mask&unix.FAN_DELETE != 0)
+	fill(&r, after, dir)
 	put := func(kind event.Kind, wire fileEventKind, text string) {
 		if !kinds[kind] {
 			return
@@ -67,7 +67,7 @@ func (t *teller) tell(n *note, kinds map[event.Kind]bool, feed contract.Feed, hu
 		t.put(feed, &r, at, to, text)
 	}
 	if n.mask&unix.FAN_CREATE != 0 {
-		t.created(&r, n, where, now2, dir, kinds, feed, status)
+		t.created(&r, n, where, after, dir, kinds, feed, status)
 	}
 	if n.mask&unix.FAN_RENAME != 0 {
 		put(event.KindFileRename, fileEventKindKIND_FILE_RENAME, "")
@@ -77,7 +77,7 @@ func (t *teller) tell(n *note, kinds map[event.Kind]bool, feed contract.Feed, hu
 		put(event.KindFileOpen, fileEventKindKIND_FILE_OPEN, "")
 	}
 	if n.mask&unix.FAN_ATTRIB != 0 && len(n.name) > 0 && n.mask&unix.FAN_DELETE == 0 {
-		kind, wire := changedKind(before, now2)
+		kind, wire := changedKind(before, after, kinds)
 		r.OldMode, r.OldUid, r.OldGid = before.mode, before.uid, before.gid
 		if !before.known {
 			r.Bits |= uint16(fileFileBitBIT_PARTIAL)
@@ -127,13 +127,15 @@ func (t *teller) created(r *fileActRec, n *note, where string, a attributes, dir
 	t.put(feed, r, where, "", text)
 }
 
-// changedKind guesses what a change of attributes was: by what is other than
-// it was when last seen. A mode when that is unknown.
-func changedKind(before, now attributes) (event.Kind, fileEventKind) {
+// changedKind tells what a change of attributes was: by what is other than it
+// was when last seen. When that is unknown it is told as the first of the
+// three that is wanted; a change of the times only looks like one of xattrs.
+func changedKind(before, now attributes, kinds map[event.Kind]bool) (event.Kind, fileEventKind) {
+	known := before.known && now.exists
 	switch {
-	case !before.known || !now.exists || before.mode != now.mode:
+	case known && before.mode != now.mode || !known && kinds[event.KindFileChmod]:
 		return event.KindFileChmod, fileEventKindKIND_FILE_CHMOD
-	case before.uid != now.uid || before.gid != now.gid:
+	case known && (before.uid != now.uid || before.gid != now.gid) || !known && kinds[event.KindFileChown]:
 		return event.KindFileChown, fileEventKindKIND_FILE_CHOWN
 	}
 	return event.KindFileXattr, fileEventKindKIND_FILE_XATTR
