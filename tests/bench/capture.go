@@ -80,7 +80,6 @@ func (sc *scene) capture(ctx context.Context) (_ []template, err error) {
 	defer func() { err = errors.Join(err, k.Close()) }()
 	sensor := sc.sensor(k, slog.New(slog.DiscardHandler))
 	defer func() { err = errors.Join(err, sensor.Close()) }()
-	sensor.Probe(ctx)
 	if err := sensor.Attach(ctx, sc.kinds); err != nil {
 		return nil, err
 	}

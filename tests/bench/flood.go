@@ -34,13 +34,32 @@ type flooded struct {
 	merged     bool          // by fanotify, which tells several acts as one
 }
 
-// measureBurst makes as many file events as the machine can for two seconds,
-// and puts 200,000 a second into the rings for as long.
+// measureBurst puts 200,000 file events a second into the rings for two
+// seconds, then makes as many real ones as the machine can for as long.
 func measureBurst(ctx context.Context, s *settings) ([]result, error) {
+	const rate, seconds = 200_000, 2
+	fed, ferr := fedBurst(ctx, s, rate, seconds)
 	f := flood{"file acts of 4 processes for 2 s", []string{"file_create", "file_close", "file_delete"}, func(ctx context.Context, dir string) (int, error) {
-		return untilOver(ctx, "create", dir, 4, 2*time.Second)
+		return untilOver(ctx, "create", dir, 4, seconds*time.Second)
 	}}
-	return f.measure(ctx, s)
+	results, err := f.measure(ctx, s)
+	return append(fed, results...), errors.Join(ferr, err)
+}
+
+// fedBurst feeds captured file records to a pipeline with the agent's default
+// buffers and detectors, at an exact rate.
+func fedBurst(ctx context.Context, s *settings, rate, seconds int) ([]result, error) {
+	fmt.Fprintf(s.log, "   %d file records a second for %d s\n", rate, seconds)
+	rep, err := pipelineRun(ctx, s, pipelineOptions{Events: rate * seconds, Stream: fileActs, Detectors: true, Flood: true, Rate: rate})
+	if err != nil {
+		return nil, fmt.Errorf("measure burst: %w", err)
+	}
+	lost := rep.LostKernel + rep.LostQueue
+	met := lost == 0 && rep.balanced()
+	return []result{{
+		Name: fmt.Sprintf("lost of %d file records/s for %d s", rate, seconds), Value: float64(lost), Unit: "records", Target: "= 0", Met: &met,
+		Note: fmt.Sprintf("fed at %.0f/s; %d lost in the ring, %d at the queue", float64(rate*seconds)/rep.Fed.Seconds(), rep.LostKernel, rep.LostQueue),
+	}}, nil
 }
 
 // measureHostile does what hostile programs do, within bounds: the agent stays

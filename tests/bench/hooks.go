@@ -7,9 +7,11 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // measureHooks lists the BPF links that the agent adds to the machine, by the
@@ -79,7 +81,20 @@ type linkID = link.ID
 
 // links returns what each BPF link of the machine is attached to: the name of
 // the tracepoint or function, or the type of link where it has none.
-func links() (map[linkID]string, error) {
+func links() (points map[linkID]string, err error) {
+	for range 20 {
+		if points, err = tryLinks(); !errors.Is(err, unix.EAGAIN) {
+			break // one was half made (bpf_link_by_id in kernel/bpf/syscall.c)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list links: %w", err)
+	}
+	return points, nil
+}
+
+func tryLinks() (map[linkID]string, error) {
 	points := map[linkID]string{}
 	it := new(link.Iterator)
 	defer it.Close()
@@ -89,14 +104,11 @@ func links() (map[linkID]string, error) {
 			continue // gone since
 		}
 		if err != nil {
-			return nil, fmt.Errorf("list links: %w", err)
+			return nil, err
 		}
 		points[it.ID] = point(info)
 	}
-	if err := it.Err(); err != nil {
-		return nil, fmt.Errorf("list links: %w", err)
-	}
-	return points, nil
+	return points, it.Err()
 }
 
 func point(info *link.Info) string {

@@ -172,7 +172,7 @@ func (p *pipeline) measure() error {
 // burst, of which the rings can hold one. It returns the CPU time that feeding
 // took.
 func (p *pipeline) feed(n int, flood bool) (time.Duration, error) {
-	burst := 12 * (int(p.conf.Rings.Critical) / 2 / (len(p.fed.buf) + 64) / 12) // whole rounds of the records
+	burst := p.roomFor()
 	if flood {
 		burst = 30_000
 	}
@@ -202,6 +202,16 @@ func (p *pipeline) feed(n int, flood bool) (time.Duration, error) {
 		}
 	}
 	return spent, nil
+}
+
+// roomFor is how many of any of the records fill half of the smaller ring, in
+// whole rounds of the records.
+func (p *pipeline) roomFor() int {
+	largest := 0
+	for _, r := range append(p.fed.first(), p.fed.records()...) {
+		largest = max(largest, len(r.Data))
+	}
+	return 12 * (int(min(p.conf.Rings.Critical, p.conf.Rings.Bulk)) / 2 / (largest + 16) / 12)
 }
 
 // burst feeds n records and returns the CPU time of the thread that did.

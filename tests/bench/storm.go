@@ -58,6 +58,18 @@ func measurePipeline(ctx context.Context, s *settings) ([]result, error) {
 			return results, err
 		}
 	}
+	for _, v := range []struct {
+		name   string
+		stream stream
+	}{
+		{"file records to enriched events", fileActs},
+		{"network records to enriched events", netActs},
+	} {
+		if _, err := one(v.name, pipelineOptions{Events: million, Stream: v.stream}, runs); err != nil {
+			return results, err
+		}
+		results[len(results)-1] = results[len(results)-1].atLeast(million)
+	}
 	rep, err := pipelineRun(ctx, s, pipelineOptions{Events: n, Stream: known, Detectors: true})
 	if err != nil {
 		return results, fmt.Errorf("measure pipeline: %w", err)
@@ -67,7 +79,11 @@ func measurePipeline(ctx context.Context, s *settings) ([]result, error) {
 	if rep, err = pipelineRun(ctx, s, pipelineOptions{Events: n, Stream: lives, Flood: true}); err != nil {
 		return results, fmt.Errorf("measure pipeline: %w", err)
 	}
-	return append(results, booksResult("produced − delivered − counted lost, rings flooded", rep)), nil
+	results = append(results, booksResult("produced − delivered − counted lost, rings flooded", rep))
+	if rep, err = pipelineRun(ctx, s, pipelineOptions{Events: n, Stream: fileActs, Flood: true}); err != nil {
+		return results, fmt.Errorf("measure pipeline: %w", err)
+	}
+	return append(results, booksResult("the same of file records", rep)), nil
 }
 
 func booksResult(name string, r *pipelineReport) result {
