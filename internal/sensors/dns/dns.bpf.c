@@ -151,7 +151,7 @@ static __always_inline void dns_send(struct __sk_buff *skb, struct dns_packet *p
 				     const __u32 room)
 {
 	struct dns_rec *r = event_reserve(RING_BULK, KIND_DNS_PACKET, sizeof(*r) + room);
-	__u32 n = p->len;
+	__u32 last = p->len - 1; /* byte of the payload */
 
 	if (!r)
 		return;
@@ -173,14 +173,15 @@ static __always_inline void dns_send(struct __sk_buff *skb, struct dns_packet *p
 	r->sport = bpf_ntohs(p->ports);
 	r->dport = bpf_ntohs(p->ports >> 16);
 	r->flags = p->proto == IPPROTO_TCP ? flags | DNS_TCP : flags;
-	if (n > room)
-		n = room;
-	asm volatile("" : "+r"(n)); /* keep the check that follows for the verifier */
-	if (n < 1 || n > room || bpf_skb_load_bytes(skb, p->off, r + 1, n)) {
+	if (last >= room)
+		last = room - 1;
+	asm volatile("" : "+r"(last)); /* keep the check that follows, for the verifier */
+	if (last >= room || bpf_skb_load_bytes(skb, p->off, r + 1, last + 1)) {
 		event_fault(KIND_DNS_PACKET, FAULT_KERNEL_READ);
-		n = 0;
+		r->copied = 0;
+	} else {
+		r->copied = last + 1;
 	}
-	r->copied = n;
 	event_submit(RING_BULK, r);
 }
 
