@@ -214,12 +214,46 @@ func (t *Tree) attribute(ev *event.Event) {
 	if n != nil && n.image {
 		ev.Process = n.imageAt(ev.Boot)
 		ev.Was = ev.Process
+		if t.become(n, ev) {
+			ev.Process = n.p
+		}
 		return
 	}
 	t.counters.unknown.Add(1)
 	ev.Process = &event.Process{PID: th.PID, Start: th.Start, Comm: th.Comm, CgroupID: th.CgroupID,
 		LoginUID: ^uint32(0), AuditSess: ^uint32(0),
 		Creds: event.Creds{UID: th.UID, EUID: th.EUID}, Origin: event.OriginInferred}
+}
+
+// become takes over credentials that the process has given itself; reports
+// whether it did. Credentials belong to threads: the first one's are those of
+// the process. The names of new ids are not known here, so old names go.
+func (t *Tree) become(n *node, ev *event.Event) bool {
+	switch ev.Kind {
+	case event.KindSetuid, event.KindSetgid, event.KindCapset, event.KindCredChange:
+	default:
+		return false
+	}
+	priv := ev.Privilege
+	if priv == nil || priv.After == nil || priv.Result != 0 || ev.Thread.TID != ev.Thread.PID || ev.Boot < n.at {
+		return false
+	}
+	p := *n.p
+	if p.Creds == *priv.After && (priv.NS == 0 || priv.NS == p.NS.User) {
+		return false
+	}
+	if p.Creds.EUID != priv.After.EUID {
+		p.User = ""
+	}
+	if p.Creds.EGID != priv.After.EGID {
+		p.Group = ""
+	}
+	p.Creds = *priv.After
+	if priv.NS != 0 { // it has entered another user namespace
+		p.NS.User = priv.NS
+	}
+	t.set(n, &p, true)
+	return true
 }
 
 // alive notes a sign of life at that time.
