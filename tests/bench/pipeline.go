@@ -105,15 +105,14 @@ type pipeline struct {
 	fed    *fed
 	feeder *ringtest.Feeder
 	reader *ring.Reader
+	fill   int // records fed before measuring; 0: what fills the tree
+	room   int // records that fill half of a ring
 	rep    pipelineReport
 }
 
 func (p *pipeline) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := p.feeder.Set(p.fed.first()...); err != nil {
-		return err
-	}
 	var err error
 	p.reader, err = ring.New(ring.Options{Critical: p.feeder.Critical, Bulk: p.feeder.Bulk, State: p.feeder.State, QueueBytes: int(p.conf.Rings.Queue)})
 	if err != nil {
@@ -140,14 +139,21 @@ func (p *pipeline) run(ctx context.Context) error {
 // measure feeds three times: to fill the tree, to grow the heap to what it
 // needs, then for the record.
 func (p *pipeline) measure() error {
-	if _, err := p.feed(3*running, false); err != nil {
-		return err
+	fill := p.fill
+	switch {
+	case fill > 0:
+	case p.o.Stream == fresh:
+		fill = p.conf.Process.MaxTracked
+	default:
+		fill = running
 	}
-	if err := p.feeder.Set(p.fed.records()...); err != nil {
-		return err
-	}
-	if _, err := p.feed(3*running, false); err != nil {
-		return err
+	for _, recs := range [][]ringtest.Record{p.fed.first(), p.fed.records()} {
+		if err := p.set(recs); err != nil {
+			return err
+		}
+		if _, err := p.feed(fill, false); err != nil {
+			return err
+		}
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -172,7 +178,7 @@ func (p *pipeline) measure() error {
 // burst, of which the rings can hold one. It returns the CPU time that feeding
 // took.
 func (p *pipeline) feed(n int, flood bool) (time.Duration, error) {
-	burst := p.roomFor()
+	burst := p.room
 	if flood {
 		burst = 30_000
 	}
@@ -204,14 +210,15 @@ func (p *pipeline) feed(n int, flood bool) (time.Duration, error) {
 	return spent, nil
 }
 
-// roomFor is how many of any of the records fill half of the smaller ring, in
-// whole rounds of the records.
-func (p *pipeline) roomFor() int {
+// set chooses the records to be fed, and how many of them fill half of the
+// smaller ring, in whole rounds.
+func (p *pipeline) set(recs []ringtest.Record) error {
 	largest := 0
-	for _, r := range append(p.fed.first(), p.fed.records()...) {
+	for _, r := range recs {
 		largest = max(largest, len(r.Data))
 	}
-	return 12 * (int(min(p.conf.Rings.Critical, p.conf.Rings.Bulk)) / 2 / (largest + 16) / 12)
+	p.room = 12 * (int(min(p.conf.Rings.Critical, p.conf.Rings.Bulk)) / 2 / (largest + 16) / 12)
+	return p.feeder.Set(recs...)
 }
 
 // burst feeds n records and returns the CPU time of the thread that did.

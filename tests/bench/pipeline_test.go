@@ -23,7 +23,7 @@ func TestFloodedBooksBalance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pipeline{o: pipelineOptions{Events: 600_000, Stream: lives, Detectors: true, Flood: true}, conf: conf, fed: fed, feeder: f}
+	p := &pipeline{o: pipelineOptions{Events: 600_000, Stream: lives, Detectors: true, Flood: true}, conf: conf, fed: fed, feeder: f, fill: 2000}
 	if err := p.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestFedProcesses(t *testing.T) {
 			t.Errorf("one life has the keys %v", keys)
 		}
 	}
-	p := &pipeline{o: pipelineOptions{Events: 3000, Stream: lives}, conf: conf, fed: fed, feeder: f}
+	p := &pipeline{o: pipelineOptions{Events: 3000, Stream: lives}, conf: conf, fed: fed, feeder: f, fill: 2000}
 	if err := p.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}

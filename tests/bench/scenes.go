@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/merlon/merlon/internal/contract"
 	"github.com/merlon/merlon/internal/event"
@@ -35,8 +36,10 @@ func scenes() map[stream]scene {
 			},
 			decoder: func() contract.Decoder { return file.NewDecoder() },
 			perform: writeFile,
-			mine:    func(ev *event.Event) bool { return ev.File != nil && filepath.Base(string(ev.File.Path)) == sceneFile },
-			bulk:    always,
+			mine: func(ev *event.Event) bool {
+				return ev.File != nil && filepath.IsAbs(string(ev.File.Path)) && filepath.Base(string(ev.File.Path)) == sceneFile
+			},
+			bulk: always,
 		},
 		netActs: {
 			kinds: []event.Kind{event.KindNetConnect, event.KindNetAccept, event.KindNetClose},
@@ -59,7 +62,10 @@ func writeFile(context.Context) (_ uint32, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("write file: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() {
+		time.Sleep(200 * time.Millisecond) // fanotify's names are resolved afterwards
+		err = errors.Join(err, os.RemoveAll(dir))
+	}()
 	path := filepath.Join(dir, sceneFile)
 	if err := os.WriteFile(path, []byte("hello\n"), 0o600); err != nil {
 		return 0, fmt.Errorf("write file: %w", err)
