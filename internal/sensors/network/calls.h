@@ -31,8 +31,11 @@ static __always_inline void actor_calling(struct event_actor *a)
 	bpf_get_current_comm(a->comm, sizeof(a->comm));
 }
 
-/* tell_try: a connect that failed before its SYN: no route, no port, refused by policy. */
-static __always_inline void tell_try(struct sock *sk, struct net_sock *n)
+/*
+ * tell_try: a connect that failed before its SYN: no route, no port, refused by
+ * policy. result is 0 where it is not known.
+ */
+static __always_inline void tell_try(struct sock *sk, struct net_sock *n, int result)
 {
 	struct net_rec *r;
 
@@ -44,7 +47,8 @@ static __always_inline void tell_try(struct sock *sk, struct net_sock *n)
 		return;
 	__builtin_memcpy(r->raddr, n->raddr, sizeof(r->raddr));
 	r->rport = n->rport;
-	r->hdr.flags |= NET_OUT | NET_NO_RESULT;
+	r->result = result;
+	r->hdr.flags |= result ? NET_OUT : NET_OUT | NET_NO_RESULT;
 	event_submit(RING_BULK, r);
 }
 
@@ -54,14 +58,13 @@ static __always_inline void connect_called(struct bpf_sock_addr *ctx, bool v6)
 	struct net_sock n = {.notes = NOTE_OUT | NOTE_TRY}, *old;
 	struct sock *sk;
 
-	if (ctx->type != SOCK_STREAM ||
-	    (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_MPTCP))
+	if (ctx->protocol != IPPROTO_TCP)
 		return;
 	bpf_get_socket_cookie(ctx);
 	sk = kernel_address(ctx->sk);
 	old = sock_find(sk);
 	if (old && old->notes & NOTE_TRY)
-		tell_try(sk, old);
+		tell_try(sk, old, 0);
 	else if (old && old->notes & NOTE_OUT &&
 		 BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_CLOSE)
 		return; /* asks again how the connect under way is doing */

@@ -121,7 +121,14 @@ func canaryAccept(ctx context.Context, p *kernel.Probe) error {
 }
 
 // canaryTry connects to where TCP does not go.
-func canaryTry(ctx context.Context, p *kernel.Probe) error {
+func canaryTry(ctx context.Context, p *kernel.Probe) error { return tryNowhere(ctx, p, 0) }
+
+// canaryTryResult wants the error too.
+func canaryTryResult(ctx context.Context, p *kernel.Probe) error {
+	return tryNowhere(ctx, p, -int(unix.ENETUNREACH))
+}
+
+func tryNowhere(ctx context.Context, p *kernel.Probe, result int) error {
 	var s sockets
 	defer s.close()
 	fd, err := s.open(unix.AF_INET, unix.SOCK_STREAM, 0)
@@ -134,7 +141,7 @@ func canaryTry(ctx context.Context, p *kernel.Probe) error {
 	}
 	s.close()
 	return await(ctx, p, networkEventKindKIND_NET_CONNECT, func(ev *event.Event) bool {
-		return ev.Net.RemoteAddr == "255.255.255.255" && ev.Net.NoResult && ev.Thread.PID != 0
+		return ev.Net.RemoteAddr == "255.255.255.255" && ev.Net.Result == result && ev.Net.NoResult == (result == 0) && ev.Thread.PID != 0
 	})
 }
 

@@ -84,8 +84,8 @@ func (w *works) datagram(b *testing.B) {
 }
 
 // BenchmarkWork times a connect/accept/close, a request and its answer over
-// TCP, and a datagram, without and with every kind attached. -count interleaves
-// the pairs.
+// TCP, and a datagram, without and with every kind attached, and once more
+// with the kernel's clock on every program.
 func BenchmarkWork(b *testing.B) {
 	if os.Geteuid() != 0 {
 		b.Skip("needs CAP_BPF and CAP_SYS_ADMIN: run as root")
@@ -94,14 +94,17 @@ func BenchmarkWork(b *testing.B) {
 		name string
 		work func(*works, *testing.B)
 	}{{"connect", (*works).connect}, {"ping", (*works).ping}, {"datagram", (*works).datagram}} {
-		for _, on := range []string{"off", "control", "on"} {
+		for _, on := range []string{"off", "control", "on", "measured"} {
 			b.Run(c.name+"/"+on, func(b *testing.B) {
 				var k *kernel.Kernel
-				if on == "on" {
+				if on == "on" || on == "measured" {
 					var s *Sensor
 					k, s = benchSensor(b)
 					defer k.Close()
 					defer s.Close()
+				}
+				if on == "measured" {
+					defer must(k.EnableStats())(b).Close()
 				}
 				isolate(b)
 				w := newWorks(b)
@@ -110,7 +113,7 @@ func BenchmarkWork(b *testing.B) {
 					c.work(w, b)
 				}
 				b.StopTimer()
-				if k != nil {
+				if on == "measured" {
 					report(b, k)
 				}
 			})
@@ -141,7 +144,7 @@ func benchHooks(b *testing.B, s *Sensor) *hooks {
 	return probed.hooks
 }
 
-// report prints what each program took, when kernel.bpf_stats_enabled is set.
+// report prints what each program took.
 func report(b *testing.B, k *kernel.Kernel) {
 	for _, p := range k.Programs() {
 		if p.RunCount > 100 {

@@ -140,25 +140,34 @@ static __always_inline void flow_end(struct sock *sk, struct net_sock *n)
 	bpf_map_delete_elem(&net_flows, &key);
 }
 
-/* flow_packet: a UDP packet of the socket, from its IP header on. */
+/*
+ * flow_packet: a packet of the socket, from its IP header on. What isn't UDP
+ * leaves by the first lines: every packet of the machine comes here.
+ */
 static __always_inline void flow_packet(struct __sk_buff *skb, bool in)
 {
+	__u8 *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	struct flow_key key = {};
-	__u8 laddr[16] = {}, head[4] = {};
-	struct bpf_sock *bsk = skb->sk;
+	__u8 laddr[16] = {};
+	struct bpf_sock *bsk;
+	struct net_flow *f;
+	struct sock *sk;
 	__be16 ports[2];
 	__u32 bytes, at;
 	__u16 lport;
-	struct net_flow *f;
-	struct sock *sk;
+	bool v4;
 
+	if (data + 20 > end)
+		return;
+	v4 = data[0] >> 4 == 4;
+	if (!is_udp(v4 ? data[9] : data[6]))
+		return;
+	bsk = skb->sk;
 	if (bsk)
 		bsk = bpf_sk_fullsock(bsk);
 	if (!bsk || !is_udp(bsk->protocol))
 		return;
-	if (bpf_skb_load_bytes(skb, 0, head, sizeof(head)))
-		return;
-	if (head[0] >> 4 == 4) {
+	if (v4) {
 		__u32 to = 0;
 
 		if (bsk->family == AF_INET6) { /* mapped */
@@ -166,7 +175,7 @@ static __always_inline void flow_packet(struct __sk_buff *skb, bool in)
 			key.raddr[10] = key.raddr[11] = 0xff;
 			laddr[10] = laddr[11] = 0xff;
 		}
-		at = (head[0] & 0xf) * 4;
+		at = (data[0] & 0xf) * 4;
 		if (bpf_skb_load_bytes(skb, in ? 12 : 16, key.raddr + to, 4) ||
 		    bpf_skb_load_bytes(skb, in ? 16 : 12, laddr + to, 4))
 			return;
@@ -177,7 +186,7 @@ static __always_inline void flow_packet(struct __sk_buff *skb, bool in)
 			return;
 	}
 	if (bpf_skb_load_bytes(skb, at, ports, 4))
-		return; /* extension headers: ports are elsewhere */
+		return;
 	bytes = skb->len - at - 8;
 	key.rport = __builtin_bswap16(ports[in ? 0 : 1]);
 	lport = __builtin_bswap16(ports[in ? 1 : 0]);

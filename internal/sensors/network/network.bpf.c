@@ -81,6 +81,19 @@ int net_connect6(struct bpf_sock_addr *ctx)
 	return 1;
 }
 
+/* inet_stream_connect(sock, uaddr, addr_len, flags), for IPv6 too */
+SEC("fexit/inet_stream_connect")
+int net_tried_fx(__u64 *ctx)
+{
+	struct socket *sock = (void *)ctx[0];
+	struct sock *sk = BPF_CORE_READ(sock, sk);
+	struct net_sock *n = sock_find(sk);
+
+	if (n && n->notes & NOTE_TRY && (int)ctx[4] < 0)
+		tell_try(sk, n, ctx[4]);
+	return 0;
+}
+
 SEC("cgroup/post_bind4")
 int net_bind4(struct bpf_sock *ctx)
 {
@@ -124,7 +137,7 @@ int net_release(struct bpf_sock *ctx)
 	if (!n)
 		return 1;
 	if (n->notes & NOTE_TRY) {
-		tell_try(sk, n);
+		tell_try(sk, n, 0);
 		sock_forget(sk);
 	} else if (ctx->type != SOCK_STREAM) {
 		flow_end(sk, n);

@@ -210,6 +210,7 @@ const (
 	networkProgNetRelease  = "net_release"
 	networkProgNetSeed     = "net_seed"
 	networkProgNetState    = "net_state"
+	networkProgNetTriedFx  = "net_tried_fx"
 	networkProgNetUnixCg   = "net_unix_cg"
 	networkProgNetUnixFe   = "net_unix_fe"
 	networkProgNetUnixKp   = "net_unix_kp"
@@ -277,6 +278,7 @@ type networkProgramSpecs struct {
 	NetRelease  *ebpf.ProgramSpec `ebpf:"net_release"`
 	NetSeed     *ebpf.ProgramSpec `ebpf:"net_seed"`
 	NetState    *ebpf.ProgramSpec `ebpf:"net_state"`
+	NetTriedFx  *ebpf.ProgramSpec `ebpf:"net_tried_fx"`
 	NetUnixCg   *ebpf.ProgramSpec `ebpf:"net_unix_cg"`
 	NetUnixFe   *ebpf.ProgramSpec `ebpf:"net_unix_fe"`
 	NetUnixKp   *ebpf.ProgramSpec `ebpf:"net_unix_kp"`
@@ -379,6 +381,7 @@ type networkPrograms struct {
 	NetRelease  *ebpf.Program `ebpf:"net_release"`
 	NetSeed     *ebpf.Program `ebpf:"net_seed"`
 	NetState    *ebpf.Program `ebpf:"net_state"`
+	NetTriedFx  *ebpf.Program `ebpf:"net_tried_fx"`
 	NetUnixCg   *ebpf.Program `ebpf:"net_unix_cg"`
 	NetUnixFe   *ebpf.Program `ebpf:"net_unix_fe"`
 	NetUnixKp   *ebpf.Program `ebpf:"net_unix_kp"`
@@ -402,6 +405,7 @@ func (p *networkPrograms) Close() error {
 		p.NetRelease,
 		p.NetSeed,
 		p.NetState,
+		p.NetTriedFx,
 		p.NetUnixCg,
 		p.NetUnixFe,
 		p.NetUnixKp,

@@ -43,7 +43,7 @@ func TestSeed(t *testing.T) {
 		t.Fatal(err)
 	}
 	server, _ := accept(t, l)
-	accepted := h.of(event.KindNetAccept, cookieOf(t, server))
+	accepted := h.accepted(cookieOf(t, server), at.Port(), portOf(t, fresh))
 	h.check(accepted, base, event.Net{Direction: "in", LocalAddr: "127.0.0.1", LocalPort: at.Port(), RemoteAddr: "127.0.0.1", RemotePort: portOf(t, fresh)})
 	if accepted.Thread.PID != uint32(os.Getpid()) || accepted.Thread.Start != listen.Thread.Start {
 		t.Errorf("accept by %+v", accepted.Thread)
