@@ -18,8 +18,11 @@
 // from a file and not executed (`sh x`, `python x`, a library); a file run
 // later than ten minutes after the write, or after 16,000 other files were
 // written in services and containers since; a script run by a relative path
-// with more than a leading "./". Where fanotify tells of files, its news come
-// a moment late: a file run within that moment is missed.
+// with more than a leading "./".
+//
+// Where fanotify tells of files, its news come a moment late, often after the
+// exec: the last 32 programs that services and containers ran are compared
+// with what is told within a second, too.
 package dropexec
 
 import (
@@ -57,6 +60,7 @@ type Detector struct {
 	seed    maphash.Seed
 	files   memory
 	writers [256]writer // by pid
+	late    recents     // used once fanotify tells of files
 }
 
 // writer is what was worked out of a process that writes.
@@ -89,12 +93,12 @@ func (d *Detector) Detect(ev *event.Event, found func(event.Finding)) {
 	case ev.Exec != nil:
 		d.exec(ev, found)
 	case ev.File != nil:
-		d.file(ev)
+		d.file(ev, found)
 	}
 }
 
 // file remembers what was written.
-func (d *Detector) file(ev *event.Event) {
+func (d *Detector) file(ev *event.Event, found func(event.Finding)) {
 	f := ev.File
 	w := d.writer(ev.Process)
 	if w.scope == 0 || f.Result < 0 || f.Memfd || f.Type != "" && f.Type != "file" {
@@ -108,6 +112,12 @@ func (d *Detector) file(ev *event.Event) {
 		}
 		d.files.put(inode, &w.entry, ev.Boot)
 		d.files.put(path, &w.entry, ev.Boot)
+		if f.Merged {
+			d.late.on = true
+			if ran := d.late.take(inode, path, ev.Boot); ran != nil {
+				d.exec(ran, found)
+			}
+		}
 	case event.KindFileRename, event.KindFileLink: // the new name of what was written
 		old := d.files.get(path)
 		if old == nil {
@@ -162,11 +172,14 @@ func (d *Detector) exec(ev *event.Event, found func(event.Finding)) {
 	}
 	path, field := p.Exe, "process.exe"
 	var e *entry
+	var keys [3]uint64 // of the inode, the path, the script's path
 	if f := p.File; f != nil && !f.Memfd {
-		e = d.files.get(inodeKey(scope, f.Dev, f.Inode))
+		keys[0] = inodeKey(scope, f.Dev, f.Inode)
+		e = d.files.get(keys[0])
 	}
+	keys[1] = d.pathKey(scope, "", p.Exe)
 	if e == nil {
-		e = d.files.get(d.pathKey(scope, "", p.Exe))
+		e = d.files.get(keys[1])
 	}
 	if e == nil && ev.Exec.Script != "" {
 		path, field = ev.Exec.Script, "exec.script"
@@ -174,7 +187,11 @@ func (d *Detector) exec(ev *event.Event, found func(event.Finding)) {
 		if path[0] == '/' {
 			dir = ""
 		}
-		e = d.files.get(d.pathKey(scope, dir, event.Text(strings.TrimPrefix(string(path), "./"))))
+		keys[2] = d.pathKey(scope, dir, event.Text(strings.TrimPrefix(string(path), "./")))
+		e = d.files.get(keys[2])
+	}
+	if e == nil && d.late.on {
+		d.late.put(keys, ev)
 	}
 	if e == nil || ev.Boot > e.boot+ttl || origin.Installer(p) != nil {
 		return
@@ -196,8 +213,11 @@ func finding(ev *event.Event, e *entry, path event.Text, field string) event.Fin
 	if p.Container != nil {
 		where = "container"
 	}
-	f.Reason = program.Describe(p) + " runs " + event.Safe(string(path)) + ", which the same " + where + " wrote " +
-		age.Round(time.Millisecond).String() + " before (" + event.Safe(e.writer()) + ", pid " + strconv.FormatUint(uint64(e.pid), 10) + ")"
+	when := age.Round(time.Millisecond).String() + " before"
+	if ev.Boot <= e.boot {
+		when = "just before"
+	}
+	f.Reason = program.Describe(p) + " runs " + event.Safe(string(path)) + ", which the same " + where + " wrote " + when + " (" + event.Safe(e.writer()) + ", pid " + strconv.FormatUint(uint64(e.pid), 10) + ")"
 	switch server := origin.Server(p); {
 	case server != nil:
 		f.Rule.Severity = event.SeverityHigh

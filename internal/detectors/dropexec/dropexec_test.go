@@ -114,6 +114,37 @@ func TestDetect(t *testing.T) {
 	}
 }
 
+// What fanotify tells may come after the exec.
+func TestLateNews(t *testing.T) {
+	d := New()
+	told := func(boot uint64, path event.Text) string {
+		ev := file(event.KindFileClose, boot, proc("/usr/bin/curl"), path, 0)
+		ev.File.Merged = true
+		got := ""
+		d.Detect(ev, func(f event.Finding) {
+			got += f.Rule.ID + " " + string(f.Event.Process.Exe)
+			if !strings.Contains(f.Reason, "just before") {
+				t.Error(f.Reason)
+			}
+		})
+		return got
+	}
+	told(1e9, "/other")
+	if got := detectest.Detect(t, d, run(3e9, proc("/tmp/x"), 42)); got != "" {
+		t.Errorf("before the news: %q", got)
+	}
+	if got := told(3.1e9, "/tmp/x"); got != "drop-exec /tmp/x" {
+		t.Errorf("after the news: %q", got)
+	}
+	if got := told(3.2e9, "/tmp/x"); got != "" {
+		t.Errorf("told again: %q", got)
+	}
+	detectest.Detect(t, d, run(5e9, proc("/tmp/y"), 43))
+	if got := told(7e9, "/tmp/y"); got != "" {
+		t.Errorf("two seconds later: %q", got)
+	}
+}
+
 func TestReasonNamesTheWriter(t *testing.T) {
 	d := New()
 	d.Detect(file(event.KindFileClose, 2e9, proc("/opt/\x1b-a-name-that-is-longer-than-the-entry"), "/x", 42), nil)

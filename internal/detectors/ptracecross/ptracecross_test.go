@@ -41,7 +41,9 @@ func TestDetect(t *testing.T) {
 		{"became root since its exec", change(act(write, "/x", 0, 1000), func(ev *event.Event) { ev.Process.Creds = event.Creds{UID: 1000, EUID: 1000} }), "vm-write-other-user medium"},
 		{"one user, no cause", change(act(trace, "/x", 1000, 1000), none), "ptrace-other-user high"},
 		{"only the capability seen", change(act(trace, "/x", 0, 0), func(ev *event.Event) { ev.Privilege = &event.Privilege{Via: "capable", Cap: "CAP_SYS_PTRACE"} }), "ptrace-other-user low"},
-		{"... and refused", change(act(trace, "/x", 1000, 0), func(ev *event.Event) { ev.Privilege = &event.Privilege{Via: "capable", Cap: "CAP_SYS_PTRACE", Result: -1} }), "ptrace-other-user low"},
+		{"... and refused", change(act(trace, "/x", 1000, 0), func(ev *event.Event) {
+			ev.Privilege = &event.Privilege{Via: "capable", Cap: "CAP_SYS_PTRACE", Result: -1}
+		}), "ptrace-other-user low"},
 		{"rootless container", change(act(mem, "/usr/bin/crun", 1000, 100000), func(ev *event.Event) { ev.Privilege.Cause = "user_namespace" }), "proc-mem-other-user medium"},
 		{"a process gone", change(act(trace, "/x", 1000, 0), func(ev *event.Event) { ev.Process = nil }), "ptrace-other-user high"},
 
