@@ -275,4 +275,44 @@ int dns_bind6(struct bpf_sock_addr *ctx)
 	return dns_port(ctx->user_port) ? dns_own(ctx->sk) : ALLOW;
 }
 
+/* kernel/bpf/task_iter.c */
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
+} __attribute__((preserve_access_index));
+
+/* Sockets that were there before: any process that holds one is its owner until one acts. */
+SEC("iter/task_file")
+int dns_seed(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	struct event_actor *a;
+	struct socket *sock;
+	struct sock *sk;
+	__u16 family;
+
+	if (!task || !file)
+		return 0;
+	sock = bpf_sock_from_file(file);
+	if (!sock)
+		return 0;
+	sk = sock->sk;
+	if (!sk)
+		return 0;
+	family = sk->__sk_common.skc_family;
+	if (family != AF_INET && family != AF_INET6)
+		return 0;
+	if (!dns_port(bpf_htons(sk->__sk_common.skc_num)) && !dns_port(sk->__sk_common.skc_dport))
+		return 0;
+	a = bpf_sk_storage_get(&dns_owners, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!a)
+		event_fault(KIND_DNS_PACKET, FAULT_MAP_UPDATE);
+	else if (!a->pid)
+		actor_read(a, task);
+	return 0;
+}
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

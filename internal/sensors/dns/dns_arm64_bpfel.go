@@ -137,6 +137,7 @@ const (
 	dnsProgDnsConnect6 = "dns_connect6"
 	dnsProgDnsIn       = "dns_in"
 	dnsProgDnsOut      = "dns_out"
+	dnsProgDnsSeed     = "dns_seed"
 	dnsProgDnsSendmsg4 = "dns_sendmsg4"
 	dnsProgDnsSendmsg6 = "dns_sendmsg6"
 	dnsVarWireTypes    = "wire_types"
@@ -190,6 +191,7 @@ type dnsProgramSpecs struct {
 	DnsConnect6 *ebpf.ProgramSpec `ebpf:"dns_connect6"`
 	DnsIn       *ebpf.ProgramSpec `ebpf:"dns_in"`
 	DnsOut      *ebpf.ProgramSpec `ebpf:"dns_out"`
+	DnsSeed     *ebpf.ProgramSpec `ebpf:"dns_seed"`
 	DnsSendmsg4 *ebpf.ProgramSpec `ebpf:"dns_sendmsg4"`
 	DnsSendmsg6 *ebpf.ProgramSpec `ebpf:"dns_sendmsg6"`
 }
@@ -266,6 +268,7 @@ type dnsPrograms struct {
 	DnsConnect6 *ebpf.Program `ebpf:"dns_connect6"`
 	DnsIn       *ebpf.Program `ebpf:"dns_in"`
 	DnsOut      *ebpf.Program `ebpf:"dns_out"`
+	DnsSeed     *ebpf.Program `ebpf:"dns_seed"`
 	DnsSendmsg4 *ebpf.Program `ebpf:"dns_sendmsg4"`
 	DnsSendmsg6 *ebpf.Program `ebpf:"dns_sendmsg6"`
 }
@@ -278,6 +281,7 @@ func (p *dnsPrograms) Close() error {
 		p.DnsConnect6,
 		p.DnsIn,
 		p.DnsOut,
+		p.DnsSeed,
 		p.DnsSendmsg4,
 		p.DnsSendmsg6,
 	)

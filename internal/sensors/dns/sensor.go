@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -29,13 +30,14 @@ type Sensor struct {
 	k   *kernel.Kernel
 	log *slog.Logger
 
-	mu   sync.Mutex // guards what follows
-	unit *kernel.Unit
+	mu    sync.Mutex // guards what follows
+	unit  *kernel.Unit
+	seeds bool // the iterator over open files works
 }
 
 // New returns the sensor; nothing is loaded before Probe or Attach.
 func New(k *kernel.Kernel, o Options) *Sensor {
-	return &Sensor{Decoder: NewDecoder(), k: k, log: o.Log}
+	return &Sensor{Decoder: NewDecoder(), k: k, log: o.Log, seeds: true}
 }
 
 // Info implements contract.Sensor.
@@ -65,20 +67,53 @@ func (s *Sensor) Attach(_ context.Context, kinds []event.Kind) error {
 		return s.detach()
 	}
 	if s.unit == nil {
-		spec, err := loadDns()
-		if err != nil {
-			return fmt.Errorf("read dns programs: %w", err)
-		}
-		if s.unit, err = s.k.Load(spec, kernel.LoadOptions{Name: "dns", Programs: programs()}); err != nil {
+		if err := s.load(); err != nil {
 			return fmt.Errorf("load dns sensor: %w", err)
 		}
+	}
+	if len(s.unit.Attached()) == len(programs()) {
+		return nil
 	}
 	for _, p := range programs() {
 		if err := s.unit.Attach(p); err != nil {
 			return errors.Join(fmt.Errorf("attach dns sensor: %w", err), s.detach())
 		}
 	}
+	if s.seeds {
+		if err := seed(s.unit); err != nil {
+			s.log.Warn("the processes of DNS sockets that are open already stay unknown until they send", "err", err)
+		}
+	}
 	return nil
+}
+
+// load brings the programs into the kernel, the iterator only where it works:
+// without Probe before, that is found out here.
+func (s *Sensor) load() error {
+	spec, err := loadDns()
+	if err != nil {
+		return fmt.Errorf("read dns programs: %w", err)
+	}
+	if s.seeds {
+		o := kernel.LoadOptions{Name: "dns", Programs: append(programs(), dnsProgDnsSeed)}
+		if s.unit, err = s.k.Load(spec, o); err == nil {
+			return nil
+		}
+		s.log.Debug("load without the iterator", "err", err)
+		s.seeds = false
+	}
+	s.unit, err = s.k.Load(spec, kernel.LoadOptions{Name: "dns", Programs: programs()})
+	return err
+}
+
+// seed finds the owners of the sockets that are open.
+func seed(u *kernel.Unit) error {
+	r, err := u.Iterate(dnsProgDnsSeed)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, r) // it writes nothing: reading runs it
+	return errors.Join(err, r.Close())
 }
 
 func (s *Sensor) detach() error {
