@@ -134,7 +134,6 @@ func features() []kernel.FeatureSpec {
 			kernel.Hook{Tier: tracepoint + ", not all sockets numbered", Programs: []string{networkProgNetState}, Canary: canaryTCP}),
 		spec(FeatureAccept,
 			kernel.Hook{Tier: "fexit inet_csk_accept", Programs: []string{networkProgNetAcceptFx}, Knobs: accepts, Canary: canaryAccept},
-			kernel.Hook{Tier: "kretprobe inet_csk_accept", Programs: []string{networkProgNetAcceptKp}, Knobs: accepts, Canary: canaryAccept},
 			kernel.Hook{Tier: tracepoint + ": the process that listens", Programs: []string{networkProgNetState}, Canary: canaryAccept}),
 		spec(FeatureTry, append(twice("fexit inet_stream_connect, cgroup connect4, connect6", canaryTryResult,
 			networkProgNetConnect4, networkProgNetConnect6, networkProgNetTriedFx), twice("cgroup connect4, connect6, sock_release: told late, without the error", canaryTry,

@@ -29,14 +29,6 @@ struct {
 	__type(value, struct net_flow);
 } net_flows SEC(".maps");
 
-/* Where a net_flow is put together: too large for the stack. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 2); /* by direction: a softirq may come in between */
-	__type(key, __u32);
-	__type(value, struct net_flow);
-} net_flow_new SEC(".maps");
-
 static __always_inline bool is_udp(__u32 protocol)
 {
 	return protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE;
@@ -58,14 +50,10 @@ static __always_inline void flow_begin(struct sock *sk, struct flow_key *key, __
 				       __u8 *laddr, __u16 lport)
 {
 	struct net_sock *n = sock_find(sk);
-	__u32 slot = in;
-	struct net_flow *f = bpf_map_lookup_elem(&net_flow_new, &slot);
+	struct net_flow fresh = {}, *f = &fresh;
 	struct net_rec *r;
 	long err;
 
-	if (!f)
-		return;
-	__builtin_memset(f, 0, sizeof(*f));
 	sock_fill(&f->head, sk);
 	event_header(&f->head.hdr, KIND_NET_FLOW);
 	f->head.hdr.flags = in ? NET_IN : NET_OUT;

@@ -91,10 +91,10 @@ func endOf(f *networkNetFlow) []byte {
 	return b
 }
 
-// each calls f for every entry, which it may not keep.
-func each(m *ebpf.Map, f func(*networkFlowKey, *networkNetFlow)) error {
+// each calls f for every entry of a hash; f may not keep them.
+func each[K, V any](m *ebpf.Map, f func(*K, *V)) error {
 	const batch = 512
-	keys, values := make([]networkFlowKey, batch), make([]networkNetFlow, batch)
+	keys, values := make([]K, batch), make([]V, batch)
 	var cursor ebpf.MapBatchCursor
 	for {
 		n, err := m.BatchLookup(&cursor, keys, values, nil)
@@ -110,17 +110,21 @@ func each(m *ebpf.Map, f func(*networkFlowKey, *networkNetFlow)) error {
 	}
 }
 
-// forget empties a hash: what is in it is not kept right any more.
-func (s *Sensor) forget(name string) {
-	m := s.unit.Map(name)
+// forget removes those entries of a hash that are not kept right any more.
+func forget[K, V any](m *ebpf.Map, stale func(*V) bool) error {
 	if m == nil {
-		return
+		return nil
 	}
-	for range m.MaxEntries() {
-		key, err := m.NextKeyBytes(nil)
-		if err != nil || key == nil {
-			return
+	var keys []K
+	err := each(m, func(k *K, v *V) {
+		if stale(v) {
+			keys = append(keys, *k)
 		}
-		_ = m.Delete(key) // gone already
+	})
+	for i := range keys {
+		if e := m.Delete(&keys[i]); e != nil && !errors.Is(e, ebpf.ErrKeyNotExist) {
+			err = errors.Join(err, e)
+		}
 	}
+	return err
 }

@@ -61,12 +61,6 @@ int net_accept_fx(__u64 *ctx)
 	return accept_returned((void *)ctx[4]);
 }
 
-SEC("kretprobe/inet_csk_accept")
-int net_accept_kp(struct pt_regs *ctx)
-{
-	return accept_returned((void *)REGS_RETURN(ctx));
-}
-
 SEC("cgroup/connect4")
 int net_connect4(struct bpf_sock_addr *ctx)
 {
@@ -112,7 +106,7 @@ int net_bind6(struct bpf_sock *ctx)
 SEC("cgroup/sock_create")
 int net_make(struct bpf_sock *ctx)
 {
-	struct net_sock n = {};
+	struct net_sock n = {.notes = NOTE_UDP};
 
 	if (!is_udp(ctx->protocol))
 		return 1;
@@ -289,7 +283,9 @@ int net_seed(struct bpf_iter__task_file___net *ctx)
 	state = BPF_CORE_READ(sk, __sk_common.skc_state);
 	if (!sk || (protocol == IPPROTO_TCP ? state == TCP_CLOSE : !is_udp(protocol)))
 		return 0;
-	if (state == TCP_SYN_SENT)
+	if (protocol != IPPROTO_TCP)
+		n.notes |= NOTE_UDP;
+	else if (state == TCP_SYN_SENT)
 		n.notes |= NOTE_OUT;
 	actor_read(&n.actor, task);
 	known = sock_find(sk); /* made since, held by several processes, or seeded before */

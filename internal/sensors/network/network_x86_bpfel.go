@@ -168,6 +168,18 @@ type networkNetSock struct {
 	Raddr [16]uint8
 }
 
+type networkSockNote uint32
+
+const (
+	networkSockNoteNOTE_IN   networkSockNote = 1
+	networkSockNoteNOTE_OUT  networkSockNote = 2
+	networkSockNoteNOTE_UP   networkSockNote = 4
+	networkSockNoteNOTE_TRY  networkSockNote = 8
+	networkSockNoteNOTE_OLD  networkSockNote = 16
+	networkSockNoteNOTE_TOLD networkSockNote = 32
+	networkSockNoteNOTE_UDP  networkSockNote = 64
+)
+
 type networkUnixRec struct {
 	_      structs.HostLayout
 	Hdr    networkEventHdr
@@ -190,12 +202,10 @@ const (
 	networkMapEventsBulk   = "events_bulk"
 	networkMapEventsCrit   = "events_crit"
 	networkMapEventsReader = "events_reader"
-	networkMapNetFlowNew   = "net_flow_new"
 	networkMapNetFlows     = "net_flows"
 	networkMapNetMuted     = "net_muted"
 	networkMapNetSocks     = "net_socks"
 	networkProgNetAcceptFx = "net_accept_fx"
-	networkProgNetAcceptKp = "net_accept_kp"
 	networkProgNetBind4    = "net_bind4"
 	networkProgNetBind6    = "net_bind6"
 	networkProgNetConnect4 = "net_connect4"
@@ -263,7 +273,6 @@ type networkSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type networkProgramSpecs struct {
 	NetAcceptFx *ebpf.ProgramSpec `ebpf:"net_accept_fx"`
-	NetAcceptKp *ebpf.ProgramSpec `ebpf:"net_accept_kp"`
 	NetBind4    *ebpf.ProgramSpec `ebpf:"net_bind4"`
 	NetBind6    *ebpf.ProgramSpec `ebpf:"net_bind6"`
 	NetConnect4 *ebpf.ProgramSpec `ebpf:"net_connect4"`
@@ -292,7 +301,6 @@ type networkMapSpecs struct {
 	EventsBulk   *ebpf.MapSpec `ebpf:"events_bulk"`
 	EventsCrit   *ebpf.MapSpec `ebpf:"events_crit"`
 	EventsReader *ebpf.MapSpec `ebpf:"events_reader"`
-	NetFlowNew   *ebpf.MapSpec `ebpf:"net_flow_new"`
 	NetFlows     *ebpf.MapSpec `ebpf:"net_flows"`
 	NetMuted     *ebpf.MapSpec `ebpf:"net_muted"`
 	NetSocks     *ebpf.MapSpec `ebpf:"net_socks"`
@@ -332,7 +340,6 @@ type networkMaps struct {
 	EventsBulk   *ebpf.Map `ebpf:"events_bulk"`
 	EventsCrit   *ebpf.Map `ebpf:"events_crit"`
 	EventsReader *ebpf.Map `ebpf:"events_reader"`
-	NetFlowNew   *ebpf.Map `ebpf:"net_flow_new"`
 	NetFlows     *ebpf.Map `ebpf:"net_flows"`
 	NetMuted     *ebpf.Map `ebpf:"net_muted"`
 	NetSocks     *ebpf.Map `ebpf:"net_socks"`
@@ -344,7 +351,6 @@ func (m *networkMaps) Close() error {
 		m.EventsBulk,
 		m.EventsCrit,
 		m.EventsReader,
-		m.NetFlowNew,
 		m.NetFlows,
 		m.NetMuted,
 		m.NetSocks,
@@ -366,7 +372,6 @@ type networkVariables struct {
 // It can be passed to loadNetworkObjects or ebpf.CollectionSpec.LoadAndAssign.
 type networkPrograms struct {
 	NetAcceptFx *ebpf.Program `ebpf:"net_accept_fx"`
-	NetAcceptKp *ebpf.Program `ebpf:"net_accept_kp"`
 	NetBind4    *ebpf.Program `ebpf:"net_bind4"`
 	NetBind6    *ebpf.Program `ebpf:"net_bind6"`
 	NetConnect4 *ebpf.Program `ebpf:"net_connect4"`
@@ -390,7 +395,6 @@ type networkPrograms struct {
 func (p *networkPrograms) Close() error {
 	return _NetworkClose(
 		p.NetAcceptFx,
-		p.NetAcceptKp,
 		p.NetBind4,
 		p.NetBind6,
 		p.NetConnect4,

@@ -57,6 +57,17 @@ struct unix_rec {
 	__u32 pad;
 };
 
+/* What is remembered of a socket, from its first act to its end. */
+enum sock_note {
+	NOTE_IN = 1,
+	NOTE_OUT = 2,
+	NOTE_UP = 4, /* it was established */
+	NOTE_TRY = 8, /* connect(2) was called and no SYN has gone yet */
+	NOTE_OLD = 16, /* was there before us */
+	NOTE_TOLD = 32, /* as a listener that was there before us, or as accepted */
+	NOTE_UDP = 64,
+};
+
 /* What Go needs of these types; a pointer that stays NULL puts them into BTF. */
 struct wire_types {
 	struct net_rec net;
@@ -64,6 +75,7 @@ struct wire_types {
 	struct unix_rec un;
 	enum event_kind kind;
 	enum net_flag flag;
+	enum sock_note note;
 };
 
 const volatile struct wire_types *const volatile wire_types = NULL;

@@ -9,11 +9,10 @@
 
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs___net {
-	unsigned long r8, r10, ax, cx, dx, si, di, orig_ax;
+	unsigned long r8, cx, dx, si, di, orig_ax;
 };
 
 #define REGS(ctx, reg) (((struct pt_regs___net *)(ctx))->reg)
-#define REGS_RETURN(ctx) REGS(ctx, ax)
 #define REGS_1(ctx) REGS(ctx, di)
 #define REGS_2(ctx) REGS(ctx, si)
 #define REGS_3(ctx) REGS(ctx, dx)
@@ -36,7 +35,6 @@ struct pt_regs___net {
 };
 
 #define REGS(ctx, n) (((struct user_pt_regs___net *)(ctx))->regs[n])
-#define REGS_RETURN(ctx) REGS(ctx, 0)
 #define REGS_1(ctx) REGS(ctx, 0)
 #define REGS_2(ctx) REGS(ctx, 1)
 #define REGS_3(ctx) REGS(ctx, 2)

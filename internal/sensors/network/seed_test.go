@@ -2,6 +2,7 @@ package network
 
 import (
 	"io"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -99,6 +100,44 @@ func TestAcceptor(t *testing.T) {
 	}
 }
 
+// TestAcceptFromBefore lets a child wait in accept(2) when the sensor attaches:
+// that accept is told once all the same.
+func TestAcceptFromBefore(t *testing.T) {
+	h := open(t)
+	isolate(t)
+	l, at := listener(t, unix.AF_INET, netip.MustParseAddr("127.0.0.1"), 0)
+	f := os.NewFile(uintptr(must(unix.FcntlInt(uintptr(l), unix.F_DUPFD_CLOEXEC, 3))(t)), "listener")
+	defer f.Close()
+	child := exec.Command("/proc/self/exe")
+	child.Env = []string{"MERLON_TEST_ROLE=accept"}
+	child.ExtraFiles = []*os.File{f}
+	out := must(child.StdoutPipe())(t)
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, make([]byte, 1)); err != nil { // it is about to
+		t.Fatal(err)
+	}
+	h.attach(h.sensor.Info().Kinds...)
+	fd := socket(t, unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err := unix.Connect(fd, sockaddr(at, false)); err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	port := portOf(t, fd)
+	ofPort := func(kind event.Kind) func(*event.Event) bool {
+		return func(ev *event.Event) bool { return ev.Kind == kind && ev.Net.RemotePort == port }
+	}
+	_ = unix.Close(fd)
+	h.wait("close of the accepted connection", ofPort(event.KindNetClose))
+	accepts := h.all(ofPort(event.KindNetAccept))
+	if len(accepts) != 1 || accepts[0].Thread.PID == 0 || accepts[0].Net.LocalPort != at.Port() {
+		t.Errorf("%d accepts told: %+v", len(accepts), accepts)
+	}
+}
+
 // listenShared listens, says so, and accepts one connection after the other until
 // stdin ends.
 func listenShared(port int) error {
@@ -128,10 +167,13 @@ func listenShared(port int) error {
 // TestSharedPort lets two processes listen on one port: each connection is tied
 // to the one whose socket took it.
 func TestSharedPort(t *testing.T) {
-	h := start(t)
-	if h.sensor.hooks.by[FeatureAccept][0] != networkProgNetState {
-		t.Skip("accept(2) itself is seen on this kernel: no listener is looked for")
-	}
+	h := open(t)
+	isolate(t)
+	worst := *h.sensor.hooks // as where accept(2) can't be traced
+	worst.by = maps.Clone(worst.by)
+	worst.by[FeatureAccept] = []string{networkProgNetState}
+	h.sensor.hooks = &worst
+	h.attach(h.sensor.Info().Kinds...)
 	own := socket(t, unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
 	if err := unix.SetsockoptInt(own, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
 		t.Fatal(err)
@@ -184,6 +226,7 @@ func TestSharedPort(t *testing.T) {
 func TestMain(m *testing.M) {
 	switch os.Getenv("MERLON_TEST_ROLE") {
 	case "accept":
+		_, _ = os.Stdout.WriteString(".") // for who waits for it
 		fd, _, err := unix.Accept(3)
 		if err != nil || fd < 0 {
 			os.Exit(1)

@@ -144,11 +144,19 @@ func (s *Sensor) detach(p string) {
 	if err := s.unit.Detach(p); err != nil {
 		s.opts.Log.Warn("detach", "program", p, "err", err)
 	}
+	delete(s.failed, p)
+	udp := func(n *networkNetSock) bool { return n.Notes&uint32(networkSockNoteNOTE_UDP) != 0 }
+	var err error
 	switch p {
 	case networkProgNetState:
-		s.forget(networkMapNetSocks)
+		err = forget[uint64](s.unit.Map(networkMapNetSocks), func(n *networkNetSock) bool { return !udp(n) })
+	case networkProgNetMake:
+		err = forget[uint64](s.unit.Map(networkMapNetSocks), udp)
 	case networkProgNetOut:
-		s.forget(networkMapNetFlows)
+		err = forget[networkFlowKey](s.unit.Map(networkMapNetFlows), func(*networkNetFlow) bool { return true })
+	}
+	if err != nil {
+		s.opts.Log.Warn("forget sockets", "program", p, "err", err)
 	}
 }
 

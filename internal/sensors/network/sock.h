@@ -99,16 +99,6 @@ enum sock_flags {
 
 #pragma clang attribute pop
 
-/* What is remembered of a socket, from its first act to its end. */
-enum sock_note {
-	NOTE_IN = 1,
-	NOTE_OUT = 2,
-	NOTE_UP = 4, /* it was established */
-	NOTE_TRY = 8, /* connect(2) was called and no SYN has gone yet */
-	NOTE_OLD = 16, /* was there before us */
-	NOTE_TOLD = 32, /* and was told of, as a listener */
-};
-
 struct net_sock {
 	struct event_actor actor;
 	__u64 start; /* ns since boot */

@@ -79,6 +79,8 @@ static __always_inline void tcp_accepted(struct sock *sk, struct net_sock *n)
 {
 	struct net_rec *r;
 
+	if (n)
+		n->notes |= NOTE_TOLD;
 	if (!net_wanted(KIND_NET_ACCEPT))
 		return;
 	r = net_begin(KIND_NET_ACCEPT, sk, n);
@@ -143,7 +145,7 @@ static __always_inline void tcp_up(struct sock *sk, int old)
 		n->notes |= NOTE_UP;
 	if (old == TCP_SYN_SENT || (n && n->notes & NOTE_OUT))
 		tcp_tried(sk, n, true);
-	else if (!net_accepts)
+	else if (!net_accepts || !net_wanted(KIND_NET_ACCEPT))
 		tcp_accepted(sk, n);
 }
 
@@ -151,10 +153,14 @@ static __always_inline void tcp_down(struct sock *sk, int old)
 {
 	struct net_sock *n = sock_find(sk);
 
-	if (old == TCP_SYN_SENT)
+	if (old == TCP_SYN_SENT) {
 		tcp_tried(sk, n, false);
-	else if (old != TCP_LISTEN && old != TCP_SYN_RECV)
+	} else if (old != TCP_LISTEN && old != TCP_SYN_RECV) {
+		/* by a call of accept(2) from before us, or by none */
+		if (n && (n->notes & (NOTE_IN | NOTE_UP | NOTE_TOLD)) == (NOTE_IN | NOTE_UP))
+			tcp_accepted(sk, n);
 		tcp_ended(sk, n);
+	}
 	if (n)
 		sock_forget(sk);
 }
