@@ -31,6 +31,9 @@ func cause(kind event.Kind, p *part, r *privilegePrivRec) string {
 		if r.Result != 0 {
 			return causeNone
 		}
+		if b := &p.before; kind == event.KindSetuid && byFile(b) || kind == event.KindSetgid && byGroupFile(b) {
+			return causeFile
+		}
 		return byCapability(r)
 	}
 	if p.priv.Result != 0 {
@@ -109,11 +112,11 @@ func causeOfIDs(kind event.Kind, p *part, r *privilegePrivRec, able bool) string
 	b, a := &p.before, &p.after
 	has := func(id uint32) bool { return id == b.UID || id == b.EUID || id == b.SUID }
 	own := has(a.UID) && has(a.EUID) && has(a.SUID)
-	file := b.UID != 0 && (b.EUID != b.UID || b.SUID != b.UID)
+	file := byFile(b)
 	if kind == event.KindSetgid {
 		has := func(id uint32) bool { return id == b.GID || id == b.EGID || id == b.SGID }
 		own = has(a.GID) && has(a.EGID) && has(a.SGID)
-		file = file || b.UID != 0 && (b.EGID != b.GID || b.SGID != b.GID)
+		file = byGroupFile(b)
 	}
 	switch {
 	case file && (own || able):
@@ -124,6 +127,15 @@ func causeOfIDs(kind event.Kind, p *part, r *privilegePrivRec, able bool) string
 		return byCapability(r)
 	}
 	return causeNone
+}
+
+// byFile reports whether a process got the user ids it acts with from a file.
+// Root that acts as another for a while is the other way round.
+func byFile(c *event.Creds) bool { return c.UID != 0 && (c.EUID != c.UID || c.SUID != c.UID) }
+
+// byGroupFile is the same of a file's user or group.
+func byGroupFile(c *event.Creds) bool {
+	return byFile(c) || c.UID != 0 && (c.EGID != c.GID || c.SGID != c.GID)
 }
 
 // causeOfChange judges credentials that changed in a call that is not made for

@@ -161,6 +161,31 @@ func (h *harness) count(match func(*event.Event) bool) (n int) {
 	return n
 }
 
+// matching returns the events that match so far. The caller must not hold mu.
+func (h *harness) matching(match func(*event.Event) bool) (evs []*event.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, ev := range h.events {
+		if match(ev) {
+			evs = append(evs, ev)
+		}
+	}
+	return evs
+}
+
+// atLeast waits for n events that match.
+func (h *harness) atLeast(n int, match func(*event.Event) bool) []*event.Event {
+	h.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		if evs := h.matching(match); len(evs) >= n {
+			return evs
+		}
+	}
+	evs := h.matching(match)
+	h.t.Fatalf("%d events, want %d", len(evs), n)
+	return nil
+}
+
 // feature returns the feature that tells of the kind.
 func feature(kind event.Kind, full bool) event.Feature {
 	for i := range acts {

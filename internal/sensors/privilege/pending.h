@@ -16,6 +16,8 @@ struct pending {
 	__u64 helpers[4];
 	__u64 saved[7]; /* namespaces, or the former root */
 	struct creds before;
+	__u32 userns;
+	__u32 pad;
 };
 
 /*

@@ -128,6 +128,8 @@ type privilegePending struct {
 	Helpers [4]uint64
 	Saved   [7]uint64
 	Before  privilegeCreds
+	Userns  uint32
+	Pad     uint32
 }
 
 type privilegePendingKey struct {

@@ -49,6 +49,9 @@ func playRole(role string) int {
 	return 0
 }
 
+// raceRounds is how many names the role rename makes.
+const raceRounds = 200
+
 // keep is what a credential call leaves unchanged.
 const keep = ^uintptr(0)
 
@@ -196,6 +199,39 @@ var roles = map[string]func(*told) error{
 		name := []byte("pv test\x00")
 		_, err := raw(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, uintptr(unsafe.Pointer(&name[0])))
 		return err
+	},
+	"rename": func(*told) error { // one thread makes memfds, another rewrites the name
+		name := []byte("aaaaaaaaaaaaaaaa\x00")
+		stop := make(chan struct{})
+		go func() {
+			for c := byte('a'); ; c ^= 'a' ^ 'b' {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				for i := range 16 {
+					name[i] = c
+				}
+			}
+		}()
+		defer close(stop)
+		for range raceRounds {
+			fd, err := raw(unix.SYS_MEMFD_CREATE, uintptr(unsafe.Pointer(&name[0])), unix.MFD_CLOEXEC)
+			if err != nil {
+				return err
+			}
+			link, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+			if err != nil {
+				return fmt.Errorf("read name: %w", err)
+			}
+			link = strings.TrimSuffix(strings.TrimPrefix(link, "/memfd:"), " (deleted)")
+			fmt.Println(link)
+			if err := unix.Close(int(fd)); err != nil {
+				return err
+			}
+		}
+		return nil
 	},
 	"module": func(*told) error {
 		f, err := os.Open(os.Args[1])

@@ -48,6 +48,7 @@ static __always_inline int entered(struct pt_regs *regs)
 	if (!p)
 		return 0;
 	creds_read(&p->before, BPF_CORE_READ(me, cred));
+	p->userns = BPF_CORE_READ(me, cred, user_ns, ns.inum);
 	if (call == CALL_SETNS)
 		ns_save(p->saved, BPF_CORE_READ(me, nsproxy));
 	if (call == CALL_CHROOT) {
@@ -85,6 +86,7 @@ static __noinline int creds_left(struct pending *p, __u8 call, __s64 ret)
 		return 0;
 	priv_fill(&r->p, me, call);
 	r->p.before = p->before;
+	r->p.userns = p->userns;
 	r->p.actor.uid = p->before.uid;
 	r->p.actor.euid = p->before.euid;
 	r->after = after;
@@ -140,6 +142,7 @@ static __noinline int unshare_left(struct pending *p, struct pt_regs *regs, __s6
 		r = priv_begin(RING_CRIT, KIND_UNSHARE, sizeof(*r), CALL_UNSHARE);
 		if (r) {
 			r->before = p->before;
+			r->userns = p->userns;
 			unshare_fill(r, flags, ret);
 			event_submit(RING_CRIT, r);
 		}
@@ -153,6 +156,7 @@ static __noinline int unshare_left(struct pending *p, struct pt_regs *regs, __s6
 			r->result = failed(ret) ? ret : 0;
 			if (!failed(ret))
 				r->ns = r->userns;
+			r->userns = p->userns;
 			event_submit(RING_CRIT, r);
 		}
 	}
@@ -222,7 +226,7 @@ static __noinline int process_left(__u32 kind, __u8 call, struct pt_regs *regs, 
 			return 0;
 		t = tracee(nr);
 	}
-	if (!asked_by(WAY_SYSCALL, kind))
+	if (!asked_by(WAY_SYSCALL, kind) || nr == bpf_get_current_pid_tgid() >> 32)
 		return 0;
 	r = priv_begin(RING_CRIT, kind, sizeof(*r), call);
 	if (!r)
