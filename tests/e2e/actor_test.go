@@ -21,6 +21,8 @@ func actor(args []string) int {
 		err = execMemfd(args[1:])
 	case "reverse-shell": // becomes a shell whose stdin and stdout are a socket
 		err = reverseShell(args[1])
+	default:
+		err = suspicious(args)
 	}
 	fmt.Fprintln(os.Stderr, args, err)
 	return 1

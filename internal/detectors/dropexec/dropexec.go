@@ -82,7 +82,7 @@ func (*Detector) Rules() []event.Rule { return []event.Rule{rule} }
 // Needs returns exec, and the acts by which a file gets its contents or a
 // name.
 func (*Detector) Needs() []event.Kind {
-	return []event.Kind{event.KindExec, event.KindFileOpen, event.KindFileClose, event.KindFileRename, event.KindFileLink}
+	return []event.Kind{event.KindExec, event.KindFileCreate, event.KindFileOpen, event.KindFileClose, event.KindFileRename, event.KindFileLink}
 }
 
 // Detect looks at one act.
@@ -106,7 +106,7 @@ func (d *Detector) file(ev *event.Event, found func(event.Finding)) {
 	}
 	inode, path := inodeKey(w.scope, f.Dev, f.Inode), d.pathKey(w.scope, "", f.Path)
 	switch ev.Kind {
-	case event.KindFileOpen, event.KindFileClose:
+	case event.KindFileCreate, event.KindFileOpen, event.KindFileClose:
 		if ev.Kind == event.KindFileOpen && !f.Write {
 			return
 		}

@@ -77,6 +77,8 @@ func TestDetect(t *testing.T) {
 	}{
 		{"by inode", hit, []*event.Event{file(closed, 2e9, proc("/usr/bin/curl"), "/tmp/x", 42), run(3e9, proc("/tmp/elsewhere"), 42)}},
 		{"opened only", hit, []*event.Event{file(open, 2e9, proc("/usr/bin/curl"), "/tmp/x", 42), run(3e9, proc("/tmp/x"), 42)}},
+		{"made", hit, []*event.Event{file(event.KindFileCreate, 2e9, proc("/usr/bin/curl"), "/tmp/x", 42), run(3e9, proc("/tmp/x"), 42)}},
+		{"a directory made", "", []*event.Event{change(file(event.KindFileCreate, 2e9, proc("/bin/mkdir"), "/tmp/x", 42), func(ev *event.Event) { ev.File.Type = "dir" }), run(3e9, proc("/tmp/x"), 42)}},
 		{"by path, as fanotify tells it", hit, []*event.Event{file(closed, 2e9, proc("/usr/bin/curl"), "/tmp/x", 0), run(3e9, proc("/tmp/x"), 42)}},
 		{"by path, told late", hit, []*event.Event{file(closed, 4e9, proc("/usr/bin/curl"), "/tmp/x", 0), run(3e9, proc("/tmp/x"), 42)}},
 		{"renamed, by path", hit, []*event.Event{file(closed, 2e9, proc("/usr/bin/curl"), "/tmp/x", 0), rename(proc("/bin/mv"), "/tmp/x", "/tmp/y", 0), run(5e9, proc("/tmp/y"), 0)}},
