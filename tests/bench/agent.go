@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,8 +24,8 @@ type agent struct {
 }
 
 // startAgent starts the agent with that text as its configuration file, with
-// none when it is empty, and returns once it answers on its socket, which
-// it does when everything is attached.
+// none when it is empty, and returns once it has tried and attached everything
+// that it is asked for.
 func startAgent(ctx context.Context, s *settings, config string) (*agent, error) {
 	a, err := launch(ctx, s, config)
 	if err != nil {
@@ -33,13 +34,12 @@ func startAgent(ctx context.Context, s *settings, config string) (*agent, error)
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
 	for {
-		if _, err = a.client.Status(ctx, 0); err == nil {
+		st, err := a.client.Status(ctx, 0)
+		if err == nil && !st.Probing {
 			return a, nil
 		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(fmt.Errorf("start agent: it does not answer: %w", err), a.stop())
-		case <-time.After(5 * time.Millisecond):
+		if perr := pause(ctx, 5*time.Millisecond); perr != nil {
+			return nil, errors.Join(fmt.Errorf("start agent: it is not ready within a minute: %w", cmp.Or(err, perr)), a.stop())
 		}
 	}
 }
