@@ -141,7 +141,7 @@ func (d *Detector) writer(p *event.Process) *writer {
 		return w
 	}
 	switch {
-	case builders.Has(p) || origin.Installer(p) != nil:
+	case builders.Has(p) || builders[native(origin.Tool(p))] || origin.Installer(p) != nil:
 		w.scope = 0
 	case origin.Server(p) != nil:
 		w.entry.flags = byServer
@@ -150,6 +150,16 @@ func (d *Detector) writer(p *event.Process) *writer {
 	}
 	name(&w.entry, p)
 	return w
+}
+
+// native returns a compiler's name without the machine it compiles for:
+// "x86_64-linux-gnu-ld.bfd" is ld.bfd.
+func native(name string) string {
+	if _, rest, ok := strings.Cut(name, "-linux-"); ok {
+		_, tool, _ := strings.Cut(rest, "-")
+		return tool
+	}
+	return name
 }
 
 // scope is a number for the service or container that p belongs to, 0 for none.

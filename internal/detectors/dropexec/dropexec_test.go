@@ -100,6 +100,7 @@ func TestDetect(t *testing.T) {
 		{"go build by a person", "", []*event.Event{file(closed, 2e9, person(proc("/usr/local/go/pkg/tool/linux_amd64/link")), "/home/u/x", 42), run(3e9, person(proc("/home/u/x")), 42)}},
 		{"curl by a person", "", []*event.Event{file(closed, 2e9, person(proc("/usr/bin/curl")), "/home/u/x", 42), run(3e9, person(proc("/home/u/x")), 42)}},
 		{"a linker in a container", "", []*event.Event{file(closed, 2e9, boxed("a", proc("/usr/bin/ld")), "/x", 42), run(3e9, boxed("a", proc("/x")), 42)}},
+		{"Debian's linker", "", []*event.Event{file(closed, 2e9, proc("/usr/bin/x86_64-linux-gnu-ld.bfd"), "/x", 42), run(3e9, proc("/x"), 42)}},
 		{"dpkg", "", []*event.Event{file(closed, 2e9, proc("/usr/bin/dpkg"), "/usr/bin/x", 42), run(3e9, child(proc("/usr/bin/x"), "/usr/bin/dpkg"), 42)}},
 		{"apt-get in a container", "", []*event.Event{file(closed, 2e9, boxed("a", child(proc("/usr/bin/dpkg"), "/usr/bin/apt-get")), "/usr/bin/x", 42), run(3e9, boxed("a", proc("/usr/bin/x")), 42)}},
 		{"run by a script of dpkg", "", []*event.Event{file(closed, 2e9, proc("/bin/sh"), "/x", 42), run(3e9, child(proc("/x"), "/usr/bin/dpkg"), 42)}},
