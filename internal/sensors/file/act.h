@@ -132,7 +132,7 @@ static __always_inline __u8 old_path(struct file_scratch *s, struct act *a, __u3
 		struct old_name *o = bpf_map_lookup_elem(&file_old, &tid);
 		__u32 len;
 
-		if (!o)
+		if (!o || o->kind != KIND_FILE_RENAME)
 			return PATH_FAULT;
 		len = o->len & 0xff;
 		if (bpf_probe_read_kernel(text_at(&s->text), len, o->name))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/merlon/merlon/internal/event"
 	"github.com/merlon/merlon/internal/kernel"
@@ -31,7 +32,7 @@ func (s *Sensor) Probe(ctx context.Context) []event.Feature {
 		f := &features[i]
 		f.Kinds = []event.Kind{a.kind}
 		if f.Guarantee != event.Absent {
-			tiers[a.kind] = f.Tier
+			tiers[a.kind], _, _ = strings.Cut(f.Tier, ":")
 		}
 	}
 	s.mu.Lock()
@@ -130,6 +131,9 @@ func (s *Sensor) addFanotify(ctx context.Context, list []act, features []event.F
 		if attempt.OK {
 			attempt.Stage = ""
 			f.Tier, f.Guarantee = tierFanotify, event.Observe
+			if l := list[i].limits; l != "" {
+				f.Tier += ": " + l
+			}
 		} else if err != nil {
 			e := kernel.Explain("use fanotify", err, s.k.Environment())
 			attempt.Cause, attempt.Cure = e.Cause, e.Cure

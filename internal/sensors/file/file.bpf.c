@@ -168,6 +168,7 @@ static __always_inline void keep_name(struct act *a, struct dentry *d)
 	__u32 tid = bpf_get_current_pid_tgid();
 	struct old_name o = {};
 
+	o.kind = KIND_FILE_RENAME;
 	o.len = BPF_CORE_READ(d, d_name.len) & 0xff;
 	if (bpf_probe_read_kernel(o.name, o.len, BPF_CORE_READ(d, d_name.name)))
 		event_fault(a->kind, FAULT_KERNEL_READ);
@@ -401,11 +402,42 @@ int file_k_close(__u64 *ctx)
 	return closed((void *)ctx[K1]);
 }
 
-/* Mounts */
+/* Mounts. File systems cut the options apart in place: they are kept before. */
+SEC("fentry/security_sb_mount")
+int file_e_mount(__u64 *ctx)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct old_name o = {};
+	long n;
+
+	if (!ctx[4] || !wanted(KIND_MOUNT))
+		return 0;
+	n = bpf_probe_read_kernel_str(o.name, sizeof(o.name), (void *)ctx[4]);
+	if (n <= 0) {
+		event_fault(KIND_MOUNT, FAULT_KERNEL_READ);
+		return 0;
+	}
+	o.kind = KIND_MOUNT;
+	o.len = n - 1;
+	if (bpf_map_update_elem(&file_old, &tid, &o, BPF_ANY))
+		event_fault(KIND_MOUNT, FAULT_MAP_UPDATE);
+	return 0;
+}
+
 SEC("fexit/path_mount")
 int file_x_mount(__u64 *ctx)
 {
-	return mounted(ctx[1], ctx[0], ctx[2], ctx[4], ctx[3], ctx[5], 0);
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct old_name *o = bpf_map_lookup_elem(&file_old, &tid);
+	__u64 options = 0;
+	int ret;
+
+	if (o && o->kind == KIND_MOUNT && ctx[4])
+		options = (__u64)o->name;
+	ret = mounted(ctx[1], ctx[0], ctx[2], options, ctx[3], ctx[5], 0);
+	if (options)
+		bpf_map_delete_elem(&file_old, &tid);
+	return ret;
 }
 
 SEC("kprobe/security_sb_mount")

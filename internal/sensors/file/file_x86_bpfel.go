@@ -215,6 +215,7 @@ type fileNameKey struct {
 
 type fileOldName struct {
 	_    structs.HostLayout
+	Kind uint32
 	Len  uint32
 	Name [256]uint8
 }
@@ -264,6 +265,7 @@ const (
 	fileProgFileE_link     = "file_e_link"
 	fileProgFileE_mkdir    = "file_e_mkdir"
 	fileProgFileE_mknod    = "file_e_mknod"
+	fileProgFileE_mount    = "file_e_mount"
 	fileProgFileE_moved    = "file_e_moved"
 	fileProgFileE_open     = "file_e_open"
 	fileProgFileE_rename   = "file_e_rename"
@@ -360,6 +362,7 @@ type fileProgramSpecs struct {
 	FileE_link     *ebpf.ProgramSpec `ebpf:"file_e_link"`
 	FileE_mkdir    *ebpf.ProgramSpec `ebpf:"file_e_mkdir"`
 	FileE_mknod    *ebpf.ProgramSpec `ebpf:"file_e_mknod"`
+	FileE_mount    *ebpf.ProgramSpec `ebpf:"file_e_mount"`
 	FileE_moved    *ebpf.ProgramSpec `ebpf:"file_e_moved"`
 	FileE_open     *ebpf.ProgramSpec `ebpf:"file_e_open"`
 	FileE_rename   *ebpf.ProgramSpec `ebpf:"file_e_rename"`
@@ -497,6 +500,7 @@ type filePrograms struct {
 	FileE_link     *ebpf.Program `ebpf:"file_e_link"`
 	FileE_mkdir    *ebpf.Program `ebpf:"file_e_mkdir"`
 	FileE_mknod    *ebpf.Program `ebpf:"file_e_mknod"`
+	FileE_mount    *ebpf.Program `ebpf:"file_e_mount"`
 	FileE_moved    *ebpf.Program `ebpf:"file_e_moved"`
 	FileE_open     *ebpf.Program `ebpf:"file_e_open"`
 	FileE_rename   *ebpf.Program `ebpf:"file_e_rename"`
@@ -549,6 +553,7 @@ func (p *filePrograms) Close() error {
 		p.FileE_link,
 		p.FileE_mkdir,
 		p.FileE_mknod,
+		p.FileE_mount,
 		p.FileE_moved,
 		p.FileE_open,
 		p.FileE_rename,

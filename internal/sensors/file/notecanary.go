@@ -68,8 +68,9 @@ func fanotifyCanary(ctx context.Context, log *slog.Logger) (seen map[event.Kind]
 		return nil, "canary", err
 	}
 	seen = c.seen
-	for _, k := range []event.Kind{event.KindFileChown, event.KindFileXattr} { // told alike: what changed is found by looking
-		seen[k] = seen[k] || seen[event.KindFileChmod]
+	attr := seen[event.KindFileChmod] || seen[event.KindFileChown] || seen[event.KindFileXattr]
+	for _, k := range []event.Kind{event.KindFileChmod, event.KindFileChown, event.KindFileXattr} {
+		seen[k] = attr // notified alike; looking at the file tells them apart, unless it is too late
 	}
 	if err := mountCanary(dir); err == nil {
 		seen[event.KindMount], seen[event.KindUmount] = true, true

@@ -39,11 +39,15 @@ func (r *resolver) place(id unix.Fsid, m mount) {
 	}
 }
 
-// lost forgets the mounts, so that those that exist are placed anew.
-func (r *resolver) lost() {
+// keep forgets the mounts that are no more.
+func (r *resolver) keep(now map[uint64]mount) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	clear(r.places)
+	for id, m := range r.places {
+		if _, ok := now[m.id]; !ok {
+			delete(r.places, id)
+		}
+	}
 }
 
 func (r *resolver) mount(id unix.Fsid) (mount, bool) {

@@ -208,7 +208,7 @@ func (n *notifier) remount(feed contract.Feed) error {
 	before, kinds := n.mounts, n.kinds
 	n.mounts = now
 	if n.fd >= 0 && !sameMounts(before, now) {
-		n.paths.lost()
+		n.paths.keep(now)
 		n.mark(now) // before anything else: until here nothing on it is told
 	}
 	n.mu.Unlock()

@@ -63,8 +63,9 @@ struct {
 	__type(value, struct act);
 } file_acts SEC(".maps");
 
-/* The old names of renames under way: a rename overwrites them. */
+/* Text that an act under way overwrites: a rename's old name, a mount's options. */
 struct old_name {
+	__u32 kind;
 	__u32 len;
 	__u8 name[256];
 };

@@ -150,6 +150,7 @@ func TestWholeNodes(t *testing.T) {
 		"socket": func(p string) error { return unix.Bind(sock, &unix.SockaddrUnix{Name: p}) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			onThread(t)
 			h.t = t
 			path := filepath.Join(dir, name)
 			if err := do(path); err != nil {

@@ -29,6 +29,7 @@ type attributes struct {
 	size          uint64
 	dev           uint32
 	fs            string
+	times         [2]unix.StatxTimestamp // of access and change of contents
 	known, exists bool
 }
 
@@ -129,7 +130,7 @@ func (t *teller) created(r *fileActRec, n *note, where string, a attributes, dir
 
 // changedKind tells what a change of attributes was: by what is other than it
 // was when last seen. When that is unknown it is told as the first of the
-// three that is wanted; a change of the times only looks like one of xattrs.
+// three that is wanted. A change of the times only is nothing.
 func changedKind(before, now attributes, kinds map[event.Kind]bool) (event.Kind, fileEventKind) {
 	known := before.known && now.exists
 	switch {
@@ -137,6 +138,9 @@ func changedKind(before, now attributes, kinds map[event.Kind]bool) (event.Kind,
 		return event.KindFileChmod, fileEventKindKIND_FILE_CHMOD
 	case known && (before.uid != now.uid || before.gid != now.gid) || !known && kinds[event.KindFileChown]:
 		return event.KindFileChown, fileEventKindKIND_FILE_CHOWN
+	}
+	if known && before.times != now.times {
+		return "", 0
 	}
 	return event.KindFileXattr, fileEventKindKIND_FILE_XATTR
 }
@@ -176,7 +180,7 @@ func (t *teller) look(n *note, where string, gone bool) (before, now attributes)
 		return before, now
 	}
 	now = attributes{mode: st.Mode, uid: st.Uid, gid: st.Gid, links: st.Nlink, ino: st.Ino, size: st.Size,
-		dev: st.Dev_major<<20 | st.Dev_minor, known: true, exists: true}
+		dev: st.Dev_major<<20 | st.Dev_minor, times: [2]unix.StatxTimestamp{st.Atime, st.Mtime}, known: true, exists: true}
 	if m, ok := t.paths.mount(n.fsid()); ok {
 		now.dev, now.fs = m.dev, m.fs
 	}

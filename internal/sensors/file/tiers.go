@@ -16,6 +16,11 @@ const (
 	tierFanotify   = "fanotify"
 )
 
+const (
+	attrLimits  = "mode, owner and xattrs are told apart by looking afterwards"
+	mountLimits = "from /proc/self/mountinfo: our own mount namespace, not by whom"
+)
+
 // shape is what differs between kernels, read from their types.
 type shape struct {
 	shifted  bool // the inode operations' helpers take a namespace or mapping first
@@ -58,6 +63,7 @@ type act struct {
 	trampoline []string
 	probe      []string
 	merged     string // why fanotify does not tell it; empty when it does
+	limits     string // what fanotify leaves out of it
 }
 
 // acts lists every kind, in the order of the reference.
@@ -69,34 +75,34 @@ func acts(s shape) []act {
 	list := []act{
 		{event.KindFileCreate, fileEventKindKIND_FILE_CREATE, "see files made",
 			[]string{fileProgFileX_mkdir, fileProgFileX_mknod, fileProgFileX_create, fileProgFileE_mkdir, fileProgFileE_mknod, fileProgFileE_open},
-			[]string{fileProgFileK_mkdir, fileProgFileK_mknod, fileProgFileK_open}, ""},
+			[]string{fileProgFileK_mkdir, fileProgFileK_mknod, fileProgFileK_open}, "", ""},
 		{event.KindFileOpen, fileEventKindKIND_FILE_OPEN, "see files opened",
-			[]string{fileProgFileE_open}, []string{fileProgFileK_open}, ""},
+			[]string{fileProgFileE_open}, []string{fileProgFileK_open}, "", "watched paths only, not whether for writing"},
 		{event.KindFileClose, fileEventKindKIND_FILE_CLOSE, "see files written",
-			[]string{fileProgFileE_close}, []string{fileProgFileK_close}, ""},
+			[]string{fileProgFileE_close}, []string{fileProgFileK_close}, "", ""},
 		{event.KindFileDelete, fileEventKindKIND_FILE_DELETE, "see files removed",
 			[]string{fileProgFileX_unlink, fileProgFileX_rmdir, fileProgFileE_unlink, fileProgFileE_rmdir},
-			[]string{fileProgFileK_unlink, fileProgFileK_rmdir}, ""},
+			[]string{fileProgFileK_unlink, fileProgFileK_rmdir}, "", ""},
 		{event.KindFileRename, fileEventKindKIND_FILE_RENAME, "see files renamed",
-			[]string{rename, fileProgFileE_rename}, []string{fileProgFileK_rename}, ""},
+			[]string{rename, fileProgFileE_rename}, []string{fileProgFileK_rename}, "", ""},
 		{event.KindFileLink, fileEventKindKIND_FILE_LINK, "see hard links made",
-			[]string{fileProgFileX_link, fileProgFileE_link}, []string{fileProgFileK_link}, ""},
+			[]string{fileProgFileX_link, fileProgFileE_link}, []string{fileProgFileK_link}, "", "without the old name"},
 		{event.KindFileSymlink, fileEventKindKIND_FILE_SYMLINK, "see symbolic links made",
-			[]string{fileProgFileX_symlink, fileProgFileE_symlink}, []string{fileProgFileK_symlink}, ""},
+			[]string{fileProgFileX_symlink, fileProgFileE_symlink}, []string{fileProgFileK_symlink}, "", ""},
 		{event.KindFileChmod, fileEventKindKIND_FILE_CHMOD, "see modes changed",
-			[]string{fileProgFileX_attr, fileProgFileE_chmod}, []string{fileProgFileK_chmod}, ""},
+			[]string{fileProgFileX_attr, fileProgFileE_chmod}, []string{fileProgFileK_chmod}, "", attrLimits},
 		{event.KindFileChown, fileEventKindKIND_FILE_CHOWN, "see owners changed",
-			[]string{fileProgFileX_attr, fileProgFileE_chown}, []string{fileProgFileK_chown}, ""},
+			[]string{fileProgFileX_attr, fileProgFileE_chown}, []string{fileProgFileK_chown}, "", attrLimits},
 		{event.KindFileXattr, fileEventKindKIND_FILE_XATTR, "see extended attributes changed",
 			[]string{fileProgFileX_setxattr, fileProgFileX_rmxattr, fileProgFileE_setxattr, fileProgFileE_rmxattr},
-			[]string{fileProgFileK_setxattr, fileProgFileK_rmxattr}, ""},
+			[]string{fileProgFileK_setxattr, fileProgFileK_rmxattr}, "", attrLimits},
 		{event.KindFileTruncate, fileEventKindKIND_FILE_TRUNCATE, "see files cut",
 			[]string{fileProgFileX_attr, fileProgFileE_truncate}, []string{fileProgFileK_truncate},
-			"fanotify does not tell it from a write; the file_close that follows has the size"},
+			"fanotify does not tell it from a write; the file_close that follows has the size", ""},
 		{event.KindMount, fileEventKindKIND_MOUNT, "see mounts",
-			[]string{fileProgFileX_mount, fileProgFileE_moved}, []string{fileProgFileK_mount, fileProgFileK_moved}, ""},
+			[]string{fileProgFileX_mount, fileProgFileE_mount, fileProgFileE_moved}, []string{fileProgFileK_mount, fileProgFileK_moved}, "", mountLimits},
 		{event.KindUmount, fileEventKindKIND_UMOUNT, "see unmounts",
-			[]string{fileProgFileE_umount}, []string{fileProgFileK_umount}, ""},
+			[]string{fileProgFileE_umount}, []string{fileProgFileK_umount}, "", mountLimits},
 	}
 	if s.fileTrun {
 		for i := range list {
