@@ -18,6 +18,7 @@
 #define VM_WRITE 2 /* include/linux/mm.h */
 #define VM_EXEC 4
 #define FMODE_WRITE 2
+#define PAGE_SIZE 4096 /* the least there is */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -242,7 +243,7 @@ static __always_inline int protected(struct vm_area_struct___pv *vma, __u64 prot
 {
 	struct task_struct *me = (void *)bpf_get_current_task();
 	struct pt_regs *regs;
-	__u64 flags;
+	__u64 flags, start, end;
 	__u8 call;
 
 	if (!(prot & PROT_EXEC))
@@ -256,9 +257,16 @@ static __always_inline int protected(struct vm_area_struct___pv *vma, __u64 prot
 	call = call_of(me, regs);
 	if (call == CALL_EXEC)
 		return 0;
-	return wx(call, BPF_CORE_READ(vma, vm_start),
-		  BPF_CORE_READ(vma, vm_end) - BPF_CORE_READ(vma, vm_start), prot, 0, 0,
-		  PRIV_NO_RESULT);
+	start = BPF_CORE_READ(vma, vm_start);
+	end = BPF_CORE_READ(vma, vm_end);
+	if (call == CALL_MPROTECT || call == CALL_PKEY_MPROTECT) { /* a part of it, maybe */
+		__u64 from = call_arg(regs, 0), to = from + call_arg(regs, 1);
+
+		to = (to + PAGE_SIZE - 1) & ~(__u64)(PAGE_SIZE - 1);
+		start = from > start ? from : start;
+		end = to < end ? to : end;
+	}
+	return wx(call, start, end - start, prot, 0, 0, PRIV_NO_RESULT);
 }
 
 /* fd_file: the file behind a descriptor of the current task. */

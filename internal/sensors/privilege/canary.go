@@ -37,6 +37,10 @@ func onThread(act func() error) error {
 
 // await waits for an event of that kind by this process.
 func await(ctx context.Context, p *kernel.Probe, kind event.Kind) error {
+	return awaitSuch(ctx, p, kind, func(*event.Event) bool { return true })
+}
+
+func awaitSuch(ctx context.Context, p *kernel.Probe, kind event.Kind, match func(*event.Event) bool) error {
 	self, d := uint32(os.Getpid()), NewDecoder()
 	for n, k := range wire {
 		if k != kind {
@@ -44,7 +48,7 @@ func await(ctx context.Context, p *kernel.Probe, kind event.Kind) error {
 		}
 		return p.Await(ctx, n, func(rec []byte) bool {
 			var ev event.Event
-			return d.Decode(rec, &ev) == nil && ev.Thread.PID == self
+			return d.Decode(rec, &ev) == nil && ev.Thread.PID == self && match(&ev)
 		})
 	}
 	return fmt.Errorf("await %s: no such kind", kind)
@@ -206,7 +210,10 @@ func canaryWX(ctx context.Context, p *kernel.Probe) error {
 }
 
 func canaryBPF(ctx context.Context, p *kernel.Probe) error {
-	return thread(event.KindBPFLoad, func() error { loadRefused(); return nil })(ctx, p)
+	loadRefused()
+	return awaitSuch(ctx, p, event.KindBPFLoad, func(ev *event.Event) bool {
+		return ev.Privilege.Result < 0 || ev.Privilege.Via != "" // a wrong word would hardly be an error
+	})
 }
 
 // loadRefused offers the kernel a BPF program that its verifier refuses, since

@@ -1,6 +1,7 @@
 package privilege
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"unsafe"
@@ -17,7 +18,7 @@ type Decoder struct {
 	clock clock
 	texts record.Texts
 	parts []part
-	names map[string]string
+	types map[uint32]string // sets of namespaces met, as text
 }
 
 // part is what an event of this sensor holds beside itself.
@@ -28,7 +29,7 @@ type part struct {
 }
 
 // NewDecoder returns a Decoder.
-func NewDecoder() *Decoder { return &Decoder{names: make(map[string]string)} }
+func NewDecoder() *Decoder { return &Decoder{types: make(map[uint32]string)} }
 
 func (d *Decoder) newPart() *part {
 	if len(d.parts) == 0 {
@@ -90,7 +91,7 @@ func (d *Decoder) common(p *event.Privilege, r *privilegePrivRec) {
 	p.Flags, p.NS = r.Flags, r.Ns
 	p.Result = int(r.Result)
 	p.NoResult = r.Bits&uint8(privilegePrivBitPRIV_NO_RESULT) != 0
-	p.NSTypes = namespaces(r.Types)
+	p.NSTypes = d.namespaces(r.Types)
 	if r.Bits&uint8(privilegePrivBitPRIV_CAPABLE) != 0 {
 		p.Via, p.Cap = "capable", capName(r.Num)
 	}
@@ -193,10 +194,12 @@ func (d *Decoder) bpf(p *part, r *privilegePrivRec, rec []byte) error {
 	if err != nil {
 		return err
 	}
-	name := d.texts.Add(record.CString(b.Name[:]))
+	var hexTag [2 * len(b.Tag)]byte
+	hex.Encode(hexTag[:], b.Tag[:])
+	name, tag := d.texts.Add(record.CString(b.Name[:])), d.texts.Add(hexTag[:])
 	d.texts.Seal()
 	p.priv.Name = event.Text(d.texts.Get(name))
-	p.priv.BPFType, p.priv.BPFTag = bpfType(r.Num), fmt.Sprintf("%x", b.Tag[:])
+	p.priv.BPFType, p.priv.BPFTag = bpfType(r.Num), d.texts.Get(tag)
 	p.priv.Helpers = dangerous(&b.Helpers)
 	return nil
 }

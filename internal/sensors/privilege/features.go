@@ -89,7 +89,8 @@ var acts = []act{
 	{"see kernel modules loaded", []event.Kind{event.KindModuleLoad}, []way{point("module_load", privilegeProgPvModload)}, nil},
 	{"see kernel modules removed", []event.Kind{event.KindModuleUnload}, []way{point("module_free", privilegeProgPvModfree)}, nil},
 	{"see BPF programs loaded", []event.Kind{event.KindBPFLoad}, []way{
-		tramp("bpf_check", privilegeProgPvBpfE, privilegeProgPvBpfX4), tramp("bpf_check before Linux 6.4", privilegeProgPvBpfE, privilegeProgPvBpfX3),
+		tramp("bpf_check", privilegeProgPvBpfE, privilegeProgPvBpfX5), tramp("bpf_check, four words", privilegeProgPvBpfE, privilegeProgPvBpfX4),
+		tramp("bpf_check, three words", privilegeProgPvBpfE, privilegeProgPvBpfX3),
 		kprobe("bpf_check", privilegeProgPvBpfK, privilegeProgPvBpfR), syscalls, capable}, canaryBPF},
 	{"see kexec", []event.Kind{event.KindKexec}, []way{
 		tramp("kexec_load and kexec_file_load", privilegeProgPvKexecF, privilegeProgPvKexecfF), tramp("kexec_load", privilegeProgPvKexecF),

@@ -70,6 +70,11 @@ func start(t *testing.T, full bool, kinds ...event.Kind) *harness {
 		p.chosen = h.sensor.chosen
 		for _, f := range p.features {
 			t.Logf("%-36s %-8s %s | %s | %s", f.Name, f.Guarantee, f.Tier, f.Why, f.Cure)
+			for _, a := range f.Tried {
+				if !a.OK {
+					t.Logf("    %s: %s: %s", a.Tier, a.Stage, a.Cause)
+				}
+			}
 		}
 	})
 	h.sensor.chosen, h.sensor.ranked = p.chosen, true

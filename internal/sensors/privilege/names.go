@@ -19,9 +19,17 @@ var nsNames = [...]struct {
 	{unix.CLONE_NEWUTS, "uts"}, {unix.CLONE_NEWIPC, "ipc"}, {unix.CLONE_NEWCGROUP, "cgroup"}, {unix.CLONE_NEWTIME, "time"},
 }
 
-func namespaces(types uint32) string {
-	if types == unix.CLONE_NEWUSER {
-		return "user" // by far the most
+const allNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWUSER | unix.CLONE_NEWUTS |
+	unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME
+
+// namespaces writes a set of them. There are 256 at most, so each is kept.
+func (d *Decoder) namespaces(types uint32) string {
+	if types == 0 {
+		return ""
+	}
+	types &= allNamespaces
+	if s, ok := d.types[types]; ok {
+		return s
 	}
 	var b strings.Builder
 	for _, n := range nsNames {
@@ -32,6 +40,7 @@ func namespaces(types uint32) string {
 			b.WriteString(n.name)
 		}
 	}
+	d.types[types] = b.String()
 	return b.String()
 }
 

@@ -55,22 +55,36 @@ ACT_EXIT(pv_perf, SYS_ "perf_event_open", 1, KIND_PERF_OPEN, true, perf_opened((
 ACT_EXIT(pv_keyring, "join_session_keyring", 1, KIND_KEYRING_JOIN, true,
 	 named(KIND_KEYRING_JOIN, CALL_KEYCTL, (void *)A, 0, R))
 
+/* The first argument is a pointer to a pointer, which trampolines don't hand out. */
 SEC("fentry/bpf_check")
 int pv_bpf_e(__u64 *ctx)
 {
-	return scan((void *)ctx[0]);
+	void *slot = NULL;
+
+	bpf_probe_read_kernel(&slot, sizeof(slot), ctx);
+	return scan(slot);
 }
 
+/*
+ * Where the result lies depends on the arguments: three words, since Linux 5.14
+ * (af2ac3e13e45) four, since 6.4 (47a71c1f9af0) five.
+ */
 SEC("fexit/bpf_check")
-int pv_bpf_x3(__u64 *ctx) /* before Linux 6.4 */
+int pv_bpf_x3(__u64 *ctx)
 {
 	return checked(ctx[3]);
 }
 
 SEC("fexit/bpf_check")
-int pv_bpf_x4(__u64 *ctx) /* since 6.4 (47a71c1f9af0) */
+int pv_bpf_x4(__u64 *ctx)
 {
 	return checked(ctx[4]);
+}
+
+SEC("fexit/bpf_check")
+int pv_bpf_x5(__u64 *ctx)
+{
+	return checked(ctx[5]);
 }
 
 SEC("kprobe/bpf_check")

@@ -279,6 +279,7 @@ const (
 	privilegeProgPvBpfR      = "pv_bpf_r"
 	privilegeProgPvBpfX3     = "pv_bpf_x3"
 	privilegeProgPvBpfX4     = "pv_bpf_x4"
+	privilegeProgPvBpfX5     = "pv_bpf_x5"
 	privilegeProgPvCapable   = "pv_capable"
 	privilegeProgPvChrootF   = "pv_chroot_f"
 	privilegeProgPvChrootK   = "pv_chroot_k"
@@ -388,6 +389,7 @@ type privilegeProgramSpecs struct {
 	PvBpfR     *ebpf.ProgramSpec `ebpf:"pv_bpf_r"`
 	PvBpfX3    *ebpf.ProgramSpec `ebpf:"pv_bpf_x3"`
 	PvBpfX4    *ebpf.ProgramSpec `ebpf:"pv_bpf_x4"`
+	PvBpfX5    *ebpf.ProgramSpec `ebpf:"pv_bpf_x5"`
 	PvCapable  *ebpf.ProgramSpec `ebpf:"pv_capable"`
 	PvChrootF  *ebpf.ProgramSpec `ebpf:"pv_chroot_f"`
 	PvChrootK  *ebpf.ProgramSpec `ebpf:"pv_chroot_k"`
@@ -528,6 +530,7 @@ type privilegePrograms struct {
 	PvBpfR     *ebpf.Program `ebpf:"pv_bpf_r"`
 	PvBpfX3    *ebpf.Program `ebpf:"pv_bpf_x3"`
 	PvBpfX4    *ebpf.Program `ebpf:"pv_bpf_x4"`
+	PvBpfX5    *ebpf.Program `ebpf:"pv_bpf_x5"`
 	PvCapable  *ebpf.Program `ebpf:"pv_capable"`
 	PvChrootF  *ebpf.Program `ebpf:"pv_chroot_f"`
 	PvChrootK  *ebpf.Program `ebpf:"pv_chroot_k"`
@@ -594,6 +597,7 @@ func (p *privilegePrograms) Close() error {
 		p.PvBpfR,
 		p.PvBpfX3,
 		p.PvBpfX4,
+		p.PvBpfX5,
 		p.PvCapable,
 		p.PvChrootF,
 		p.PvChrootK,
