@@ -6,22 +6,37 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/merlon/merlon/internal/event"
 	"github.com/merlon/merlon/internal/kernel"
 )
 
-// TestVerified prints how many instructions the verifier walked, by program.
-func TestVerified(t *testing.T) {
+// TestProbe checks what the features promise, what the verifier walked, and
+// that nothing sits on system calls; it prints them for the page of kernels.
+func TestProbe(t *testing.T) {
 	h := start(t)
+	for _, f := range h.sensor.Probe(context.Background()) {
+		fmt.Printf("MERLON-FACT {\"type\":\"feature\",\"group\":%q,\"name\":%q,\"tier\":%q,\"guarantee\":%q,\"why\":%q}\n",
+			f.Group, f.Name, f.Tier, f.Guarantee, f.Why)
+		if f.Guarantee != event.Observe {
+			t.Errorf("%s: %s: %s %+v", f.Name, f.Guarantee, f.Why, f.Tried)
+		}
+	}
 	for _, p := range h.k.Programs() {
 		if p.VerifiedInsns > 0 { // told since Linux 5.16
 			fmt.Printf("MERLON-FACT {\"type\":\"insns\",\"program\":%q,\"count\":%d}\n", p.Name, p.VerifiedInsns)
 		}
 		if p.VerifiedInsns > 200_000 {
 			t.Errorf("%s: %d instructions verified", p.Name, p.VerifiedInsns)
+		}
+	}
+	for _, l := range h.k.Links() {
+		if strings.Contains(l.Attach, "sys_enter") || strings.Contains(l.Attach, "sys_exit") || strings.Contains(l.Attach, "syscalls") {
+			t.Errorf("%+v sits on every system call", l)
 		}
 	}
 }
