@@ -80,12 +80,12 @@ fuzz: ## every fuzz target for a short time (FUZZTIME=10s each)
 	done
 
 .PHONY: bench
-bench: build ## the numbers of docs/performance.md, short form (BENCH="-only overhead,idle")
+bench: build ## the numbers of docs/performance.md, 25 minutes (BENCH="-only overhead,sensors -pairs 5")
 	$(GO) build -o build/bench ./tests/bench
 	$(SUDO) ./build/bench $(BENCH)
 
 .PHONY: soak
-soak: build ## the long forms of the benchmarks: hours, millions of events
+soak: build ## the long forms of the benchmarks, within an hour (BENCH="-only hostile")
 	$(GO) build -o build/bench ./tests/bench
 	$(SUDO) ./build/bench -long $(BENCH)
 

@@ -55,7 +55,7 @@ type work struct {
 }
 
 const (
-	slice  = 350 * time.Millisecond // of each work in each state
+	slice  = 300 * time.Millisecond // of each work in each state
 	settle = 300 * time.Millisecond // after each start and stop of the agent
 )
 
@@ -189,10 +189,11 @@ func (c *comparison) results() []result {
 		}
 		results = append(results, row("  its CPU time", "× without", w.ratio(with, without, spent.eachCPU, 1), w.ratio(again, without, spent.eachCPU, 2), w.whose))
 		for i, st := range c.states[more:] {
-			note := ""
+			cpu := w.ratio(more+i, without, spent.eachCPU, 1)
+			note := fmt.Sprintf("its CPU time %s ×", number(cpu.Median))
 			if w.each != "" {
 				d := w.difference(more+i, without, 1)
-				note = fmt.Sprintf("%s µs more per %s", number(d.Median), w.each)
+				note += fmt.Sprintf("; %s µs more per %s", number(d.Median), w.each)
 			}
 			results = append(results, row("  "+st.name, "× without", w.ratio(more+i, without, spent.eachWall, 1), wallControl, note))
 		}

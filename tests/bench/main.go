@@ -3,9 +3,12 @@
 // docs/performance.md. It never passes or fails by a clock; it tells which
 // targets were met. Run it as root on a machine that does nothing else:
 //
-//	make bench              about ten minutes
+//	make bench              about 25 minutes
 //	make bench BENCH="-only overhead,idle"
-//	make soak               the long forms
+//	make soak               the long forms, within an hour
+//	make soak BENCH="-only hostile"
+//
+// docs/performance.md says what each stage does.
 package main
 
 import (
@@ -64,7 +67,7 @@ func run(args []string) int {
 		child = fs.String("child", "", "for bench's own use: run this pipeline, or do this work, and print a report")
 	)
 	fs.StringVar(&s.agent, "agent", "build/merlon", "the agent's binary")
-	fs.BoolVar(&s.long, "long", false, "long forms: more pairs, more events, longer idling")
+	fs.BoolVar(&s.long, "long", false, "long forms: more rounds, more events, longer idling")
 	fs.IntVar(&s.pairs, "pairs", 31, "rounds of the overhead and sensors stages, 61 with -long")
 	if err := fs.Parse(args); err != nil {
 		return 2
