@@ -11,8 +11,6 @@
  * bpf_get_current_task is to be had from Linux 5.13 on only; the start of the
  * process stays unknown before.
  */
-const volatile bool net_no_task = false;
-
 static __always_inline void actor_calling(struct event_actor *a)
 {
 	__u64 ids;
@@ -65,9 +63,6 @@ static __always_inline void connect_called(struct bpf_sock_addr *ctx, bool v6)
 	old = sock_find(sk);
 	if (old && old->notes & NOTE_TRY)
 		tell_try(sk, old, 0);
-	else if (old && old->notes & NOTE_OUT &&
-		 BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_CLOSE)
-		return; /* asks again how the connect under way is doing */
 	actor_calling(&n.actor);
 	n.start = bpf_ktime_get_boot_ns();
 	n.rport = __builtin_bswap16(ctx->user_port);
