@@ -212,3 +212,13 @@ func tempDir(t *testing.T) string {
 	}
 	return dir
 }
+
+// allLocked is all, for matches that run inside all.
+func (h *harness) allLocked(match func(*event.Event) bool) (found []*event.Event) {
+	for _, ev := range h.events {
+		if match(ev) {
+			found = append(found, ev)
+		}
+	}
+	return found
+}

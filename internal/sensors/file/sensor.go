@@ -160,7 +160,7 @@ func (s *Sensor) load() error {
 	}
 	s.unit = unit
 	s.told = watchSet{}
-	return nil
+	return s.tellWatched()
 }
 
 func (s *Sensor) attach(want []string) error {

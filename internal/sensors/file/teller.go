@@ -31,6 +31,7 @@ type attributes struct {
 	fs            string
 	times         [2]unix.StatxTimestamp // of access and change of contents
 	known, exists bool
+	fresh         bool // read now, not remembered
 }
 
 func newTeller(r *resolver) *teller {
@@ -132,7 +133,7 @@ func (t *teller) created(r *fileActRec, n *note, where string, a attributes, dir
 // was when last seen. When that is unknown it is told as the first of the
 // three that is wanted. A change of the times only is nothing.
 func changedKind(before, now attributes, kinds map[event.Kind]bool) (event.Kind, fileEventKind) {
-	known := before.known && now.exists
+	known := before.known && now.fresh
 	switch {
 	case known && before.mode != now.mode || !known && kinds[event.KindFileChmod]:
 		return event.KindFileChmod, fileEventKindKIND_FILE_CHMOD
@@ -168,19 +169,18 @@ func (t *teller) look(n *note, where string, gone bool) (before, now attributes)
 		key = n.target.key()
 		before = t.files[key]
 	}
+	now = before // as remembered: the file may be gone, or its name another's
+	now.exists, now.fresh = before.known, false
 	if gone {
-		now = before
-		now.exists = before.known
-		delete(t.files, key)
 		return before, now
 	}
 	var st unix.Statx_t
-	const mask = unix.STATX_BASIC_STATS
-	if where == "" || unix.Statx(unix.AT_FDCWD, where, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, mask, &st) != nil {
+	const flags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT | unix.AT_STATX_DONT_SYNC
+	if where == "" || unix.Statx(unix.AT_FDCWD, where, flags, unix.STATX_BASIC_STATS, &st) != nil || before.known && before.ino != st.Ino {
 		return before, now
 	}
-	now = attributes{mode: st.Mode, uid: st.Uid, gid: st.Gid, links: st.Nlink, ino: st.Ino, size: st.Size,
-		dev: st.Dev_major<<20 | st.Dev_minor, times: [2]unix.StatxTimestamp{st.Atime, st.Mtime}, known: true, exists: true}
+	now = attributes{mode: st.Mode, uid: st.Uid, gid: st.Gid, links: st.Nlink, ino: st.Ino, size: st.Size, dev: st.Dev_major<<20 | st.Dev_minor,
+		times: [2]unix.StatxTimestamp{st.Atime, st.Mtime}, known: true, exists: true, fresh: true}
 	if m, ok := t.paths.mount(n.fsid()); ok {
 		now.dev, now.fs = m.dev, m.fs
 	}
