@@ -294,3 +294,47 @@ func TestNeeds(t *testing.T) {
 		}
 	}
 }
+
+// TestFlowsFull makes more flows than are followed: what is too much is counted
+// as lost, what is followed ends, and then there is room again.
+func TestFlowsFull(t *testing.T) {
+	h := open(t)
+	isolate(t)
+	h.attach(event.KindNetFlow)
+	fd := socket(t, unix.AF_INET, unix.SOCK_DGRAM, 0)
+	cookie := cookieOf(t, fd)
+	limit := int(h.sensor.unit.Map(networkMapNetFlows).MaxEntries())
+	send := func(port int) {
+		t.Helper()
+		err := unix.Sendto(fd, []byte("x"), 0, onLoopback(port))
+		for err == unix.ECONNREFUSED { // of an earlier one: nobody listens
+			err = unix.Sendto(fd, []byte("x"), 0, onLoopback(port))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for port := 1; port <= limit+500; port++ {
+		send(port)
+	}
+	mine := func(end bool) func(*event.Event) bool {
+		return func(ev *event.Event) bool { return ev.Net.Cookie == cookie && ev.Net.End == end }
+	}
+	h.wait("last flow that fits", func(*event.Event) bool { return len(h.events) > limit*9/10 })
+	h.sensor.opts.FlowIdle = time.Nanosecond
+	h.sensor.sweep(feed{h})
+	send(limit + 1000)
+	h.wait("flow after the sweep", func(ev *event.Event) bool { return int(ev.Net.RemotePort) == limit+1000 })
+	begun, ended := len(h.all(mine(false))), len(h.all(mine(true)))
+	if begun > limit+1 || ended != begun-1 {
+		t.Errorf("%d flows begun, %d ended; %d fit", begun, ended, limit)
+	}
+	lost := must(h.k.Counts())(t)[uint16(networkEventKindKIND_NET_FLOW)].Lost
+	var n uint64
+	for _, x := range lost {
+		n += x
+	}
+	if n < 500 {
+		t.Errorf("%d lost, want 500 at least: %v", n, lost)
+	}
+}
