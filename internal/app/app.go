@@ -111,13 +111,13 @@ func (a *Agent) start(ctx context.Context) error {
 	if err := a.attach(ctx); err != nil {
 		return err
 	}
+	a.feed = ring.NewFeed(int(a.cfg.Rings.Queue) / 4)
 	if a.reader, err = ring.New(ring.Options{
 		Critical: a.kernel.Map("events_crit"), Bulk: a.kernel.Map("events_bulk"), State: a.kernel.Map("events_reader"),
-		QueueBytes: int(a.cfg.Rings.Queue), Log: a.log,
+		Feed: a.feed, QueueBytes: int(a.cfg.Rings.Queue), Log: a.log,
 	}); err != nil {
 		return err
 	}
-	a.feed = ring.NewFeed(int(a.cfg.Rings.Queue) / 4)
 	a.store = store.Open(store.Options{Dir: a.cfg.StateDir, MaxAlerts: a.cfg.Alerts.Max, MaxAge: time.Duration(a.cfg.Alerts.Retention), Log: a.log})
 	a.hub = api.NewHub(a.cfg.Events.Buffer, int(a.cfg.Events.BufferBytes), a.cfg.Events.MaxClients, a.usual()...)
 	a.tally = newTally()
@@ -134,7 +134,7 @@ func (a *Agent) start(ctx context.Context) error {
 	a.engine = engine.New(engine.Options{
 		Sensors: a.sensors, Enrichers: a.enrichers.List, Detectors: a.detectors,
 		Sinks: []contract.Sink{a.hub, a.tally}, Findings: a.finding,
-		Counts: a.counts, Queue: a.reader.Stats, Feed: a.feed.Batches(), Log: a.log,
+		Counts: a.counts, Queue: a.reader.Stats, Log: a.log,
 	})
 	a.server, err = api.New(api.Options{Agent: (*view)(a), Hub: a.hub, Access: a.access(), Level: a.o.Level, Log: a.log})
 	return err

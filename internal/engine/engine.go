@@ -55,8 +55,6 @@ type Options struct {
 	// by Run's goroutine and by those that call Stats.
 	Counts func() (map[uint16]KernelLoss, error)
 	Queue  func() ring.Stats
-	// Feed carries the records of sources other than the rings; may be nil.
-	Feed <-chan *ring.Batch
 
 	Log *slog.Logger
 }
@@ -160,12 +158,9 @@ func (e *Engine) Run(ctx context.Context, batches <-chan *ring.Batch) error {
 		select {
 		case b, ok := <-batches:
 			if !ok {
-				e.rest()
 				e.second()
 				return nil
 			}
-			e.batch(b)
-		case b := <-e.o.Feed:
 			e.batch(b)
 		case <-tick.C:
 			e.second()
@@ -180,18 +175,6 @@ func (e *Engine) batch(b *ring.Batch) {
 	b.Each(e.handle)
 	b.Release()
 	e.settle()
-}
-
-// rest handles what the feed still holds at the end.
-func (e *Engine) rest() {
-	for {
-		select {
-		case b := <-e.o.Feed:
-			e.batch(b)
-		default:
-			return
-		}
-	}
 }
 
 // handle takes one record all the way.

@@ -10,3 +10,9 @@ func (p *Pace) Pause(now time.Time, found, room int) time.Duration { return p.pa
 
 // Unpaced makes r look at once, always. Before Run.
 func (r *Reader) Unpaced() { r.pace.off = true }
+
+// SetFeed gives r a feed, whose batches the queue has room for. Before Run.
+func (r *Reader) SetFeed(f *Feed) {
+	f.own()
+	r.feed, r.queue = f, make(chan *Batch, r.slabs+f.slabs)
+}

@@ -7,13 +7,17 @@ import (
 )
 
 // Feed is a bounded queue of records that come from elsewhere than the rings,
-// with the same kind of batches and books. It implements contract.Feed.
+// with the same kind of batches and books. It implements contract.Feed. A
+// Reader hands its batches over, each after everything that the rings held when
+// it was flushed: an act is never told before the process that did it.
 type Feed struct {
 	queue chan *Batch
 	free  chan *Batch
 	held  atomic.Int64
+	wake  atomic.Pointer[func()] // set while the Reader sleeps
 
 	mu             sync.Mutex // guards what follows
+	owned          bool       // a Reader takes the current batch when it looks
 	slabs, made    int
 	cur            *Batch
 	produced, lost [maxKinds]uint64
@@ -26,7 +30,7 @@ func NewFeed(bytes int) *Feed {
 	return &Feed{queue: make(chan *Batch, slabs), free: make(chan *Batch, slabs), slabs: slabs}
 }
 
-// Batches is the queue. It is never closed.
+// Batches is the queue, for who reads it without a Reader. It is never closed.
 func (f *Feed) Batches() <-chan *Batch { return f.queue }
 
 // Put copies rec, header included; false when there is no room, or no header.
@@ -51,11 +55,33 @@ func (f *Feed) Put(rec []byte) bool {
 	return false
 }
 
-// Flush hands over what was put.
+// Flush hands over what was put, at the Reader's next look. One that sleeps is
+// woken.
 func (f *Feed) Flush() {
+	f.mu.Lock()
+	if !f.owned {
+		f.push()
+	}
+	f.mu.Unlock()
+	if wake := f.wake.Load(); wake != nil {
+		(*wake)()
+	}
+}
+
+// own makes a Reader the one who takes batches.
+func (f *Feed) own() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.owned = true
+}
+
+// ready puts what was put so far into the queue, and returns how many batches
+// are there.
+func (f *Feed) ready() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.push()
+	return len(f.queue)
 }
 
 // Lost counts n records that were lost before Put.

@@ -53,6 +53,7 @@ const (
 type Options struct {
 	Critical, Bulk *ebpf.Map
 	State          *ebpf.Map // events_reader of bpf/lib/event.h
+	Feed           *Feed     // records of other sources; may be nil
 	QueueBytes     int       // most memory for waiting records; 0 means 8 MiB, the least is 1 MiB
 	Log            *slog.Logger
 }
@@ -64,6 +65,8 @@ type Reader struct {
 	sleeper    *sleeper
 	poll       *poller
 	pace       pace
+	feed       *Feed
+	bell       func() // wakes a sleeping Run
 	log        *slog.Logger
 
 	queue chan *Batch // full batches, and one that is not when the queue was empty
@@ -133,20 +136,27 @@ func New(o Options) (*Reader, error) {
 		_, _, _ = crit.close(), bulk.close(), state.close()
 		return nil, err
 	}
-	slabs := max(minSlabs, o.QueueBytes/slabSize)
+	slabs, fed := max(minSlabs, o.QueueBytes/slabSize), 0
+	if o.Feed == nil {
+		o.Feed = NewFeed(0) // of nobody
+	} else {
+		fed = o.Feed.slabs
+		o.Feed.own()
+	}
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	return &Reader{
 		crit: crit, bulk: bulk, sleeper: state, poll: poll, log: o.Log,
-		queue: make(chan *Batch, slabs), free: make(chan *Batch, slabs),
-		slabs: slabs, timer: timer,
+		queue: make(chan *Batch, slabs+fed), free: make(chan *Batch, slabs),
+		slabs: slabs, timer: timer, feed: o.Feed, bell: poll.ring,
 	}, nil
 }
 
 // Batches is the queue. It is closed when Run returns.
 func (r *Reader) Batches() <-chan *Batch { return r.queue }
 
-// Close unmaps the rings. Batches already handed over stay valid.
+// Close unmaps the rings. Batches already handed over stay valid. The feed may
+// still be put to, in vain.
 func (r *Reader) Close() error {
 	return errors.Join(r.crit.close(), r.bulk.close(), r.sleeper.close(), r.poll.close())
 }
@@ -181,12 +191,15 @@ func (r *Reader) Run(ctx context.Context) error {
 	r.sleeper.awake()
 	unwoken := false // the last sleep ended by itself
 	for ctx.Err() == nil {
-		before := r.counts.bytes
+		before, fed := r.counts.bytes, r.feed.ready()
 		res, err := r.drain(ctx)
 		if unwoken && res.moved {
 			r.counts.late++
 		}
 		unwoken = false
+		if !res.full {
+			r.forward(fed)
+		}
 		r.settle()
 		if err != nil {
 			return fmt.Errorf("read events: %w", err)
@@ -196,7 +209,7 @@ func (r *Reader) Run(ctx context.Context) error {
 			r.waitFree(ctx)
 		case res.busy || r.cur != nil && r.cur.n > 0:
 			r.sleep(ctx, busyRest)
-		case res.moved:
+		case res.moved || fed > 0:
 			r.sleep(ctx, r.pace.pause(time.Now(), int(r.counts.bytes-before), min(len(r.crit.data), len(r.bulk.data))/2))
 		default:
 			if unwoken, err = r.doze(ctx); err != nil {
@@ -207,8 +220,19 @@ func (r *Reader) Run(ctx context.Context) error {
 	if r.cur != nil && r.cur.n > 0 {
 		r.push()
 	}
+	r.forward(r.feed.ready())
 	r.settle()
 	return nil
+}
+
+// forward hands n batches of the feed over, after what was read before them.
+func (r *Reader) forward(n int) {
+	if n > 0 && r.cur != nil && r.cur.n > 0 {
+		r.push()
+	}
+	for range n {
+		r.queue <- <-r.feed.queue // has room for every slab
+	}
 }
 
 // settle shows the books to Stats.
@@ -223,7 +247,10 @@ func (r *Reader) settle() {
 func (r *Reader) doze(ctx context.Context) (unwoken bool, err error) {
 	r.sleeper.asleep()
 	defer r.sleeper.awake()
-	if r.crit.end() != r.crit.pos || r.bulk.end() != r.bulk.pos {
+	r.feed.wake.Store(&r.bell)
+	defer r.poll.silence()
+	defer r.feed.wake.Store(nil)
+	if r.crit.end() != r.crit.pos || r.bulk.end() != r.bulk.pos || r.feed.ready() > 0 {
 		return false, nil
 	}
 	woken, err := r.poll.wait(ctx, rest)

@@ -19,6 +19,7 @@ import (
 // at it every 20 µs: measured, that cost ten times as much as the reading.
 type poller struct {
 	file   *os.File
+	bell   int // an eventfd: ring wakes wait
 	conn   syscall.RawConn
 	look   func(fd uintptr) bool // ready, bound once
 	events [4]unix.EpollEvent
@@ -34,19 +35,24 @@ func newPoller(fds ...int) (*poller, error) {
 		_ = unix.Close(ep)
 		return nil, fmt.Errorf("create epoll: %w", err)
 	}
-	p := &poller{file: os.NewFile(uintptr(ep), "rings")}
+	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		_ = unix.Close(ep)
+		return nil, fmt.Errorf("create eventfd: %w", err)
+	}
+	p := &poller{file: os.NewFile(uintptr(ep), "rings"), bell: bell}
 	p.look = p.ready
 	if p.conn, err = p.file.SyscallConn(); err == nil {
 		err = p.file.SetReadDeadline(time.Time{}) // fails when it can't be polled
 	}
-	for _, fd := range fds {
+	for _, fd := range append(fds, bell) {
 		e := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}
 		if err == nil {
 			err = unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, fd, &e)
 		}
 	}
 	if err != nil {
-		_ = p.file.Close()
+		_ = p.close()
 		return nil, fmt.Errorf("watch rings: %w", err)
 	}
 	return p, nil
@@ -98,4 +104,17 @@ func (p *poller) ready(fd uintptr) bool {
 	return n > 0 || err != nil
 }
 
-func (p *poller) close() error { return p.file.Close() }
+// ring makes the wait under way, or the next, return. Any goroutine may call
+// it, until close.
+func (p *poller) ring() {
+	one := [8]byte{7: 1} // any number but 0 does
+	_, _ = unix.Write(p.bell, one[:])
+}
+
+// silence forgets the calls of ring so far.
+func (p *poller) silence() {
+	var n [8]byte
+	_, _ = unix.Read(p.bell, n[:])
+}
+
+func (p *poller) close() error { return errors.Join(p.file.Close(), unix.Close(p.bell)) }
