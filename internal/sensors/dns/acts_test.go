@@ -192,6 +192,32 @@ func TestFlavours(t *testing.T) {
 	}
 }
 
+// TestLong: of a message that is longer than a record the rest is missing, and
+// said to be.
+func TestLong(t *testing.T) {
+	h := start(t)
+	c, err := net.Dial("udp4", "127.77.0.9:53") // one segment over loopback
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	m := new(dns.Msg).SetQuestion("long.merlon.test.", dns.TypeA)
+	for range 1000 {
+		m.Answer = append(m.Answer, rr("long.merlon.test. 1 IN A 192.0.2.1"))
+	}
+	m.Compress = true
+	b, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if d := h.of("long.merlon.test", "out", false).DNS; !d.Cut || d.Malformed != "" || int(d.Size) != len(b) || len(d.Answers) != 64 {
+		t.Errorf("%+v", d)
+	}
+}
+
 // TestNeeds: nothing is attached when nobody asks, and attaching again doubles nothing.
 func TestNeeds(t *testing.T) {
 	h := start(t)

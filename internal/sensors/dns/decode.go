@@ -56,7 +56,7 @@ func (d *Decoder) Decode(rec []byte, ev *event.Event) error {
 		d.event(rec, r, payload, int(r.Len), ev)
 		return nil
 	}
-	found := false
+	found, more := false, false
 	missed := d.streams.add(flowKey{r.Cookie, r.Flags&uint16(dnsPacketFlagDNS_OUT) != 0}, r.Seq, payload, r.Len, func(msg []byte, size int) {
 		if !found {
 			found = true
@@ -64,12 +64,15 @@ func (d *Decoder) Decode(rec []byte, ev *event.Event) error {
 			return
 		}
 		d.putAgain(rec, r, msg, size)
+		more = true
 	})
 	if feed := d.feed.Load(); feed != nil {
 		if missed > 0 {
 			(*feed).Lost(uint16(dnsEventKindKIND_DNS_PACKET), uint64(missed))
 		}
-		(*feed).Flush()
+		if more {
+			(*feed).Flush()
+		}
 	}
 	if !found {
 		return contract.ErrPartial

@@ -9,8 +9,12 @@
 #include <bpf/bpf_endian.h>
 
 #define ALLOW 1
+#define IPPROTO_HOPOPTS 0
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
+#define IPPROTO_ROUTING 43
+#define IPPROTO_DSTOPTS 60
+#define EXTENSIONS 4 /* IPv6 extension headers that are stepped over */
 #define UDP_HEADER 8
 #define TCP_HEADER 20
 
@@ -80,6 +84,29 @@ struct dns_packet {
 	__u8 version;
 };
 
+/* dns_ports: read the ports of a transport header that direct access does not reach. */
+static __always_inline bool dns_ports(struct __sk_buff *skb, struct dns_packet *p)
+{
+	return !bpf_skb_load_bytes(skb, p->off, &p->ports, sizeof(p->ports));
+}
+
+/* dns_extensions: step over the IPv6 extension headers that a process may set on its socket. */
+static __always_inline bool dns_extensions(struct __sk_buff *skb, struct dns_packet *p)
+{
+	__u8 ext[2];
+
+	for (int i = 0; i < EXTENSIONS; i++) {
+		if (p->proto != IPPROTO_HOPOPTS && p->proto != IPPROTO_ROUTING &&
+		    p->proto != IPPROTO_DSTOPTS)
+			break;
+		if (bpf_skb_load_bytes(skb, p->off, ext, sizeof(ext)))
+			return false;
+		p->proto = ext[0];
+		p->off += (ext[1] + 1) * 8;
+	}
+	return (p->proto == IPPROTO_UDP || p->proto == IPPROTO_TCP) && dns_ports(skb, p);
+}
+
 /* dns_locate: find ports by direct access, the way of nearly every packet of the host. */
 static __always_inline bool dns_locate(struct __sk_buff *skb, struct dns_packet *p)
 {
@@ -97,10 +124,12 @@ static __always_inline bool dns_locate(struct __sk_buff *skb, struct dns_packet 
 		p->off = 40;
 		p->proto = ip[6];
 		p->ports = *(__u32 *)(ip + 40);
+		if (p->proto != IPPROTO_UDP && p->proto != IPPROTO_TCP && !dns_extensions(skb, p))
+			return false;
 	} else if (ip[0] >> 4 == 4) { /* with options */
 		p->off = (ip[0] & 15) * 4;
 		p->proto = ip[9];
-		if (bpf_skb_load_bytes(skb, p->off, &p->ports, sizeof(p->ports)))
+		if (!dns_ports(skb, p))
 			return false;
 	} else {
 		return false;
