@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -155,5 +156,134 @@ func BenchmarkHub(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		h.Event(ev)
+	}
+}
+
+// kindsOf reads all that waits.
+func kindsOf(t *testing.T, r *Reader) (kinds []event.Kind, lost []event.Loss) {
+	t.Helper()
+	buf := make([]event.Event, 7)
+	for {
+		n, l, err := r.Poll(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost = append(lost, l...)
+		for i := range buf[:n] {
+			kinds = append(kinds, buf[i].Kind)
+		}
+		if n == 0 {
+			return kinds, lost
+		}
+	}
+}
+
+// Each reader gets what it asked for, and who asked for nothing what is usual,
+// in the order in which it happened.
+func TestHubFiltersByKind(t *testing.T) {
+	h := NewHub(16, 1<<20, 4, event.KindExec, event.KindExit)
+	plain, _ := h.Read()
+	mixed, _ := h.Read(event.KindFileOpen, event.KindExec)
+	other, err := h.Read(event.KindDNS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	for _, k := range []event.Kind{event.KindFileOpen, event.KindExec, event.KindDNS, event.KindFileClose, event.KindFileOpen, event.KindExit, event.KindLoss} {
+		publish(h, k, 1)
+	}
+	for _, c := range []struct {
+		r    *Reader
+		want []event.Kind
+	}{
+		{plain, []event.Kind{event.KindExec, event.KindExit, event.KindLoss}},
+		{mixed, []event.Kind{event.KindFileOpen, event.KindExec, event.KindFileOpen, event.KindLoss}},
+		{other, []event.Kind{event.KindDNS, event.KindLoss}},
+	} {
+		if got, lost := kindsOf(t, c.r); !slices.Equal(got, c.want) || lost != nil {
+			t.Errorf("got %v, lost %v; want %v", got, lost, c.want)
+		}
+	}
+	if n, _ := h.Size(); n != 6 {
+		t.Errorf("%d events are kept, want all but the one that nobody asked for", n)
+	}
+	mixed.Close()
+	other.Close()
+	if n, limit := h.Size(); n != 3 || limit != 16 || h.lanes[1].slots != nil {
+		t.Errorf("%d of %d events are kept after those who asked for others have left", n, limit)
+	}
+	publish(h, event.KindFileOpen, 2)
+	if n, _ := h.Size(); n != 3 {
+		t.Error("an event that nobody asks for is kept")
+	}
+	if !h.Usual(event.KindExit) || !h.Usual(event.KindLoss) || h.Usual(event.KindDNS) || h.Usual("strange") {
+		t.Error("the usual kinds are not those of NewHub")
+	}
+}
+
+// A flood of what one client asked for pushes out nothing of what is usual,
+// and the loss is told to that client alone.
+func TestHubFloodOfOthersKinds(t *testing.T) {
+	h := NewHub(16, 1<<20, 4, event.KindExec)
+	plain, _ := h.Read()
+	flooded, err := h.Read(event.KindFileOpen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish(h, event.KindExec, 1)
+	for range 10000 {
+		publish(h, event.KindFileOpen, 2)
+	}
+	publish(h, event.KindExec, 3)
+	if got, lost := kindsOf(t, plain); len(got) != 2 || lost != nil {
+		t.Errorf("got %v, lost %v; want both execs", got, lost)
+	}
+	got, lost := kindsOf(t, flooded)
+	if len(got) != 16 || len(lost) != 1 || lost[0].Of != event.KindFileOpen || lost[0].Count != 10000-16 {
+		t.Errorf("got %d events, lost %+v; want 16, and the rest told as lost", len(got), lost)
+	}
+}
+
+// A sleeping reader is woken by what it wants, and by nothing else.
+func TestHubWakes(t *testing.T) {
+	h := NewHub(16, 1<<20, 4, event.KindExec)
+	r, err := h.Read(event.KindDNS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	kindsOf(t, r)
+	publish(h, event.KindExec, 1)
+	if len(r.wake) != 0 {
+		t.Error("woken by an exec")
+	}
+	publish(h, event.KindDNS, 1)
+	if err := r.Wait(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := kindsOf(t, r); !slices.Equal(got, []event.Kind{event.KindDNS}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+// BenchmarkHubFile is the hub's cost of an event that a client who sleeps has
+// asked for, and of one that nobody has.
+func BenchmarkHubFile(b *testing.B) {
+	for _, asked := range []bool{true, false} {
+		b.Run(map[bool]string{true: "asked", false: "unasked"}[asked], func(b *testing.B) {
+			h := NewHub(4096, 8<<20, 4, event.KindExec)
+			if asked {
+				r, err := h.Read(event.KindFileOpen)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer r.Close()
+			}
+			ev := &event.Event{Kind: event.KindFileOpen, Process: &event.Process{Exe: "/bin/true"}, File: &event.FileAct{Path: "/etc/passwd"}}
+			b.ReportAllocs()
+			for b.Loop() {
+				h.Event(ev)
+			}
+		})
 	}
 }
