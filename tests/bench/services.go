@@ -22,7 +22,6 @@ type service struct {
 	cmd  *exec.Cmd
 	addr string
 	dir  string
-	pids func() []int // its processes
 }
 
 // need returns the paths of programs, or says what is missing and how to get
@@ -74,14 +73,13 @@ func startService(ctx context.Context, name, path string, args func(dir, port st
 	var log bytes.Buffer
 	sv.cmd = exec.Command(path, argv...)
 	sv.cmd.Dir, sv.cmd.Stdout, sv.cmd.Stderr = dir, &log, &log
-	// A Ctrl-C at the terminal is for the bench, which stops it in order; it
-	// ends with the bench in any case.
+	// A Ctrl-C at the terminal is for the bench, which stops it in order. It
+	// ends with the bench in any case, which is why it may have no children.
 	sv.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	sv.cmd.WaitDelay = 5 * time.Second
 	if err := sv.cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", name, err), os.RemoveAll(dir))
 	}
-	sv.pids = func() []int { return []int{sv.cmd.Process.Pid} }
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		c, err := new(net.Dialer).DialContext(ctx, "tcp", sv.addr)
 		if err == nil {
@@ -103,22 +101,10 @@ func (sv *service) stop() error {
 	return os.RemoveAll(sv.dir)
 }
 
-// used is the CPU time that the server has had.
-func (sv *service) used() (sum time.Duration, err error) {
-	for _, pid := range sv.pids() {
-		d, err := cpuTime(pid)
-		if err != nil {
-			return 0, err
-		}
-		sum += d
-	}
-	return sum, nil
-}
-
 // under runs a client against the server, and returns what it printed and what
 // the two needed of the CPUs.
 func (sv *service) under(cmd *exec.Cmd, meanwhile func()) (string, time.Duration, error) {
-	before, err := sv.used()
+	before, err := cpuTime(sv.cmd.Process.Pid)
 	if err != nil {
 		return "", 0, err
 	}
@@ -133,7 +119,7 @@ func (sv *service) under(cmd *exec.Cmd, meanwhile func()) (string, time.Duration
 	if err := cmd.Wait(); err != nil {
 		return "", 0, fmt.Errorf("ask %s: %w: %s", sv.name, err, problems.Bytes())
 	}
-	after, err := sv.used()
+	after, err := cpuTime(sv.cmd.Process.Pid)
 	return out.String(), after - before + childTime(cmd), err
 }
 
@@ -174,10 +160,10 @@ func redisRate(out string) (float64, error) {
 }
 
 func startNginx(ctx context.Context, path string) (*service, error) {
-	sv, err := startService(ctx, "nginx", path, func(dir, port string) ([]string, error) {
+	return startService(ctx, "nginx", path, func(dir, port string) ([]string, error) {
 		root := filepath.Join(dir, "www")
 		conf := fmt.Sprintf(`daemon off;
-worker_processes 1;
+master_process off;
 pid %[1]s/pid;
 error_log stderr crit;
 events { worker_connections 512; }
@@ -193,33 +179,11 @@ http {
 }
 `, dir, port, root)
 		file := filepath.Join(dir, "nginx.conf")
-		// The worker may be another user.
-		err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(root, 0o755),
-			os.WriteFile(filepath.Join(root, "index.html"), bytes.Repeat([]byte("hello, world\n"), 64), 0o644),
-			os.WriteFile(file, []byte(conf), 0o644))
+		err := errors.Join(os.Mkdir(root, 0o700),
+			os.WriteFile(filepath.Join(root, "index.html"), bytes.Repeat([]byte("hello, world\n"), 64), 0o600),
+			os.WriteFile(file, []byte(conf), 0o600))
 		return []string{"-p", dir, "-e", "stderr", "-c", file}, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	master := sv.cmd.Process.Pid
-	sv.pids = func() []int { return append(children(master), master) }
-	return sv, nil
-}
-
-// children returns the children of a process's main thread
-// (proc_pid_children(5)).
-func children(pid int) (pids []int) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	if err != nil {
-		return nil
-	}
-	for _, f := range strings.Fields(string(b)) {
-		if n, err := strconv.Atoi(f); err == nil {
-			pids = append(pids, n)
-		}
-	}
-	return pids
 }
 
 // browse makes 16 clients ask for a page for so many milliseconds. wrk knows
