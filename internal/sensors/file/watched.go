@@ -1,14 +1,10 @@
 package file
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -131,25 +127,15 @@ func inodeKey(path string, devs map[uint64]uint32) (fileWatchKey, error) {
 	return fileWatchKey{Ino: st.Ino, Dev: dev}, nil
 }
 
-// mountDevs returns the devices of our mounts by mount id, proc_pid_mountinfo(5).
+// mountDevs returns the devices of our mounts by mount id.
 func mountDevs() (map[uint64]uint32, error) {
-	b, err := os.ReadFile("/proc/thread-self/mountinfo")
+	mounts, err := readMounts("/proc/thread-self/mountinfo")
 	if err != nil {
-		return nil, fmt.Errorf("read mounts: %w", err)
+		return nil, err
 	}
-	devs := make(map[uint64]uint32)
-	for s := bufio.NewScanner(bytes.NewReader(b)); s.Scan(); {
-		f := strings.Fields(s.Text())
-		if len(f) < 3 {
-			continue
-		}
-		id, err := strconv.ParseUint(f[0], 10, 64)
-		major, minor, ok := strings.Cut(f[2], ":")
-		ma, err1 := strconv.ParseUint(major, 10, 12)
-		mi, err2 := strconv.ParseUint(minor, 10, 20)
-		if ok && errors.Join(err, err1, err2) == nil {
-			devs[id] = uint32(ma<<20 | mi)
-		}
+	devs := make(map[uint64]uint32, len(mounts))
+	for id, m := range mounts {
+		devs[id] = m.dev
 	}
 	return devs, nil
 }
