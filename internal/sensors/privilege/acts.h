@@ -138,6 +138,11 @@ static __always_inline bool changing(__u64 request)
 	return false;
 }
 
+static __always_inline bool acting(__u64 request)
+{
+	return request == PTRACE_ATTACH || request == PTRACE_SEIZE || changing(request);
+}
+
 /* mm_access is how process_vm_writev reaches another process's memory. */
 static __always_inline int vm_access(struct task_struct *task, __s64 ret)
 {

@@ -75,7 +75,7 @@ static __always_inline __u32 capable_kind(__u8 call, __u64 cap, struct pt_regs *
 	case CALL_PIVOT_ROOT:
 		return cap == CAP_SYS_ADMIN ? KIND_PIVOT_ROOT : 0;
 	case CALL_PTRACE:
-		return cap == CAP_SYS_PTRACE ? KIND_PTRACE : 0;
+		return cap == CAP_SYS_PTRACE && acting(call_arg(regs, 0)) ? KIND_PTRACE : 0;
 	case CALL_VM_WRITEV:
 		return cap == CAP_SYS_PTRACE ? KIND_VM_WRITE : 0;
 	case CALL_BPF:

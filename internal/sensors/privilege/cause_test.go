@@ -15,12 +15,6 @@ import (
 	"github.com/merlon/merlon/internal/event"
 )
 
-// both runs a test with what the default profile has, and with the full one.
-func both(t *testing.T, test func(t *testing.T, full bool)) {
-	t.Run("default", func(t *testing.T) { test(t, false) })
-	t.Run("full", func(t *testing.T) { test(t, true) })
-}
-
 // setuidSelf installs this binary as a setuid-root program that anybody can run.
 func setuidSelf(t *testing.T) string {
 	t.Helper()
@@ -54,7 +48,7 @@ func setuidSelf(t *testing.T) string {
 
 // TestCauseSetuidFile: a setuid-root program makes itself root altogether.
 func TestCauseSetuidFile(t *testing.T) {
-	both(t, func(t *testing.T, full bool) {
+	profiles(t, func(t *testing.T, full bool) {
 		h := start(t, full, event.KindSetuid)
 		w := h.need(event.KindSetuid, full)
 		cmd := exec.Command(setuidSelf(t))
@@ -78,7 +72,7 @@ func TestCauseSetuidFile(t *testing.T) {
 
 // TestCauseOwner: a daemon takes back an id that it had put away.
 func TestCauseOwner(t *testing.T) {
-	both(t, func(t *testing.T, full bool) {
+	profiles(t, func(t *testing.T, full bool) {
 		h := start(t, full, event.KindSetuid)
 		if w := h.need(event.KindSetuid, full); w.by == byCapable {
 			t.Skip("no capability is checked for an id that the process has")
@@ -96,7 +90,7 @@ func TestCauseOwner(t *testing.T) {
 // TestCauseNone: who has no right is refused, and that is told where the hook
 // comes before the verdict or after the call.
 func TestCauseNone(t *testing.T) {
-	both(t, func(t *testing.T, full bool) {
+	profiles(t, func(t *testing.T, full bool) {
 		h := start(t, full, event.KindSetuid)
 		if w := h.need(event.KindSetuid, full); w.by == byAct {
 			t.Skip("commit_creds tells of no refusal: nothing is committed")
@@ -139,7 +133,7 @@ func TestCauses(t *testing.T) {
 
 // TestUserNamespaces makes them by clone and by unshare.
 func TestUserNamespaces(t *testing.T) {
-	both(t, func(t *testing.T, full bool) {
+	profiles(t, func(t *testing.T, full bool) {
 		h := start(t, full, event.KindUsernsCreate, event.KindCredChange, event.KindUnshare)
 		w := h.need(event.KindUsernsCreate, full)
 		before := ownCreds(t)

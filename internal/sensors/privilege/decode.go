@@ -196,7 +196,11 @@ func (d *Decoder) bpf(p *part, r *privilegePrivRec, rec []byte) error {
 	}
 	var hexTag [2 * len(b.Tag)]byte
 	hex.Encode(hexTag[:], b.Tag[:])
-	name, tag := d.texts.Add(record.CString(b.Name[:])), d.texts.Add(hexTag[:])
+	name := d.texts.Add(record.CString(b.Name[:]))
+	var tag record.Span
+	if b.Tag != ([8]uint8{}) {
+		tag = d.texts.Add(hexTag[:])
+	}
 	d.texts.Seal()
 	p.priv.Name = event.Text(d.texts.Get(name))
 	p.priv.BPFType, p.priv.BPFTag = bpfType(r.Num), d.texts.Get(tag)

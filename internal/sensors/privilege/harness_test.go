@@ -59,6 +59,25 @@ func profile(full bool) int {
 	return 0
 }
 
+// profiles runs a test with what the default profile has, and with the full
+// one where that differs.
+func profiles(t *testing.T, test func(t *testing.T, full bool)) {
+	t.Run("default", func(t *testing.T) { test(t, false) })
+	t.Run("full", func(t *testing.T) {
+		start(t, false)
+		for i := range acts {
+			w := probed[0].chosen[acts[i].kinds[0]]
+			for j := range acts[i].ways {
+				if better := &acts[i].ways[j]; better.by == bySyscall && (w == nil || !before(&acts[i], w, better)) {
+					test(t, true)
+					return
+				}
+			}
+		}
+		t.Skip("the full profile adds nothing on this kernel: hooks show all that system calls would")
+	})
+}
+
 // start probes, attaches the kinds and collects events until the test ends.
 func start(t *testing.T, full bool, kinds ...event.Kind) *harness {
 	t.Helper()

@@ -108,8 +108,11 @@ var bpfTypes = [...]string{"unspec", "socket_filter", "kprobe", "sched_cls", "sc
 	"raw_tracepoint_writable", "cgroup_sockopt", "tracing", "struct_ops", "ext", "lsm", "sk_lookup", "syscall", "netfilter"}
 
 func bpfType(t uint16) string {
-	if int(t) < len(bpfTypes) {
+	switch {
+	case int(t) < len(bpfTypes):
 		return bpfTypes[t]
+	case t == 0xffff: // unknown
+		return ""
 	}
 	return strconv.Itoa(int(t))
 }

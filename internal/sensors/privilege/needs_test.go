@@ -105,7 +105,7 @@ func TestChangingNeeds(t *testing.T) {
 // TestNameIsTheKernels: another thread rewrites the name during the call; the
 // event has the name that the file got.
 func TestNameIsTheKernels(t *testing.T) {
-	both(t, func(t *testing.T, full bool) {
+	profiles(t, func(t *testing.T, full bool) {
 		h := start(t, full, event.KindMemfdCreate)
 		h.need(event.KindMemfdCreate, full)
 		cmd := exec.Command("/proc/self/exe")

@@ -106,21 +106,15 @@ var scenarios = []scenario{
 // TestActs performs every act and compares the whole event, with what the
 // default profile has on this kernel and with the full one.
 func TestActs(t *testing.T) {
-	for _, full := range []bool{false, true} {
-		name := "default"
-		if full {
-			name = "full"
+	profiles(t, func(t *testing.T, full bool) {
+		h := start(t, full, New(nil, Options{}).Info().Kinds...)
+		for _, s := range scenarios {
+			t.Run(s.name, func(t *testing.T) {
+				h.t = t
+				h.play(&s, full)
+			})
 		}
-		t.Run(name, func(t *testing.T) {
-			h := start(t, full, New(nil, Options{}).Info().Kinds...)
-			for _, s := range scenarios {
-				t.Run(s.name, func(t *testing.T) {
-					h.t = t
-					h.play(&s, full)
-				})
-			}
-		})
-	}
+	})
 }
 
 // play performs one scenario and checks its event.

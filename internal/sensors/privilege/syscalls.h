@@ -222,7 +222,7 @@ static __noinline int process_left(__u32 kind, __u8 call, struct pt_regs *regs, 
 	if (call == CALL_PTRACE) {
 		request = nr;
 		nr = call_arg(regs, 1);
-		if (request != PTRACE_ATTACH && request != PTRACE_SEIZE && !changing(request))
+		if (!acting(request))
 			return 0;
 		t = tracee(nr);
 	}
@@ -288,7 +288,7 @@ static __noinline int loaded(__s64 ret)
 	if (!r)
 		return 0;
 	r->p.result = failed(ret) ? ret : 0;
-	r->p.num = 0;
+	r->p.num = 0xffff; /* a refused program's type is in user memory only */
 	__builtin_memset(r->helpers, 0, sizeof(r->helpers) + sizeof(r->tag) + sizeof(r->name));
 	if (file) {
 		prog = BPF_CORE_READ(file, private_data);
