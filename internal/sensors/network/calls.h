@@ -7,29 +7,6 @@
 #include "tcp.h"
 
 /*
- * actor_calling: who makes this system call, from a cgroup program. There
- * bpf_get_current_task is to be had from Linux 5.13 on only; the start of the
- * process stays unknown before.
- */
-static __always_inline void actor_calling(struct event_actor *a)
-{
-	__u64 ids;
-
-	if (!net_no_task) {
-		actor_current(a);
-		return;
-	}
-	ids = bpf_get_current_pid_tgid();
-	a->start = 0;
-	a->cgroup_id = bpf_get_current_cgroup_id();
-	a->pid = ids >> 32;
-	a->tid = ids;
-	a->uid = bpf_get_current_uid_gid();
-	a->euid = a->uid;
-	bpf_get_current_comm(a->comm, sizeof(a->comm));
-}
-
-/*
  * tell_try: a connect that failed before its SYN: no route, no port, refused by
  * policy. result is 0 where it is not known.
  */
@@ -63,7 +40,7 @@ static __always_inline void connect_called(struct bpf_sock_addr *ctx, bool v6)
 	old = sock_find(sk);
 	if (old && old->notes & NOTE_TRY)
 		tell_try(sk, old, 0);
-	actor_calling(&n.actor);
+	actor_current(&n.actor);
 	n.start = bpf_ktime_get_boot_ns();
 	n.rport = __builtin_bswap16(ctx->user_port);
 	if (v6) {
@@ -85,7 +62,7 @@ static __always_inline void bound(struct bpf_sock *ctx)
 	struct net_rec *r;
 
 	bpf_get_socket_cookie(ctx);
-	actor_calling(&n.actor);
+	actor_current(&n.actor);
 	r = net_begin(KIND_NET_BIND, kernel_address(ctx), &n);
 	if (r)
 		event_submit(RING_BULK, r);
@@ -99,7 +76,7 @@ static __always_inline void raw_made(struct sock *sk, int family, int type, int 
 	if (!r)
 		return;
 	__builtin_memset((void *)&r->cookie, 0, sizeof(*r) - offsetof(struct net_rec, cookie));
-	actor_calling(&r->actor);
+	actor_current(&r->actor);
 	if (sk) {
 		r->cookie = BPF_CORE_READ(more(sk), __sk_common.skc_cookie.counter);
 		r->netns = BPF_CORE_READ(more(sk), __sk_common.skc_net.net, ns.inum);
@@ -131,7 +108,7 @@ static __always_inline void unix_called(struct sock *sk, const void *name, __u32
 	r->result = 0;
 	if (!result)
 		r->hdr.flags |= NET_NO_RESULT;
-	actor_calling(&r->actor);
+	actor_current(&r->actor);
 	r->cookie = BPF_CORE_READ(more(sk), __sk_common.skc_cookie.counter);
 	r->netns = BPF_CORE_READ(more(sk), __sk_common.skc_net.net, ns.inum);
 	r->type = BPF_CORE_READ(sk, sk_type);

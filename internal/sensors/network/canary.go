@@ -141,7 +141,7 @@ func tryNowhere(ctx context.Context, p *kernel.Probe, result int) error {
 	}
 	s.close()
 	return await(ctx, p, networkEventKindKIND_NET_CONNECT, func(ev *event.Event) bool {
-		return ev.Net.RemoteAddr == "255.255.255.255" && ev.Net.Result == result && ev.Net.NoResult == (result == 0) && ev.Thread.PID != 0
+		return ev.Net.RemoteAddr == "255.255.255.255" && ev.Net.Result == result && ev.Net.NoResult == (result == 0) && ev.Thread.Start != 0
 	})
 }
 
@@ -156,7 +156,7 @@ func canaryBind(ctx context.Context, p *kernel.Probe) error {
 	if err != nil {
 		return err
 	}
-	return await(ctx, p, networkEventKindKIND_NET_BIND, func(ev *event.Event) bool { return int(ev.Net.LocalPort) == port && ev.Thread.PID != 0 })
+	return await(ctx, p, networkEventKindKIND_NET_BIND, func(ev *event.Event) bool { return int(ev.Net.LocalPort) == port && ev.Thread.Start != 0 })
 }
 
 // canaryFlow sends a datagram to itself.
@@ -176,7 +176,7 @@ func canaryFlow(ctx context.Context, p *kernel.Probe) error {
 	}
 	s.close()
 	return await(ctx, p, networkEventKindKIND_NET_FLOW, func(ev *event.Event) bool {
-		return int(ev.Net.LocalPort) == port && ev.Net.End && ev.Thread.PID != 0
+		return int(ev.Net.LocalPort) == port && ev.Net.End && ev.Thread.Start != 0
 	})
 }
 
@@ -186,7 +186,7 @@ func canaryRaw(ctx context.Context, p *kernel.Probe) error {
 	if _, err := s.open(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP); err != nil {
 		return err
 	}
-	return await(ctx, p, networkEventKindKIND_NET_RAW, func(ev *event.Event) bool { return ev.Net.Family == "inet" && ev.Thread.PID != 0 })
+	return await(ctx, p, networkEventKindKIND_NET_RAW, func(ev *event.Event) bool { return ev.Net.Family == "inet" && ev.Thread.Start != 0 })
 }
 
 func canaryPacket(ctx context.Context, p *kernel.Probe) error {
@@ -198,7 +198,7 @@ func canaryPacket(ctx context.Context, p *kernel.Probe) error {
 	if _, err := s.open(unix.AF_PACKET, unix.SOCK_RAW, 0); err != nil {
 		return err
 	}
-	return await(ctx, p, networkEventKindKIND_NET_RAW, func(ev *event.Event) bool { return ev.Net.Family == "packet" && ev.Thread.PID != 0 })
+	return await(ctx, p, networkEventKindKIND_NET_RAW, func(ev *event.Event) bool { return ev.Net.Family == "packet" && ev.Thread.Start != 0 })
 }
 
 func canaryUnix(ctx context.Context, p *kernel.Probe) error {

@@ -26,7 +26,6 @@ const group = "network"
 type hooks struct {
 	by      map[string][]string
 	cookies bool // sockets can be numbered in tracing programs
-	noTask  bool // cgroup programs can't see the task
 	seed    bool
 }
 
@@ -71,7 +70,6 @@ func (h *hooks) programs(kinds []event.Kind) []string {
 func (h *hooks) knobs() map[string]any {
 	return map[string]any{
 		networkVarNetCookies: h.cookies,
-		networkVarNetNoTask:  h.noTask,
 		networkVarNetAccepts: !slices.Contains(h.by[FeatureAccept], networkProgNetState),
 	}
 }
@@ -99,7 +97,6 @@ func (s *Sensor) probe(ctx context.Context) []event.Feature {
 		}
 		h.by[r.Name] = r.Hook.Programs
 		h.cookies = h.cookies || r.Hook.Knobs[networkVarNetCookies] == true
-		h.noTask = h.noTask || r.Hook.Knobs[networkVarNetNoTask] == true
 		h.seed = h.seed || r.Name == FeatureSeed
 	}
 	if s.unit == nil { // what is loaded stays what it is
@@ -119,15 +116,6 @@ func features() []kernel.FeatureSpec {
 	}
 	cookies := map[string]any{networkVarNetCookies: true}
 	accepts := map[string]any{networkVarNetAccepts: true}
-	noTask := map[string]any{networkVarNetNoTask: true}
-	// twice lists a cgroup hook as it is, and for kernels whose cgroup
-	// programs can't see the task.
-	twice := func(tier string, canary func(context.Context, *kernel.Probe) error, progs ...string) []kernel.Hook {
-		return []kernel.Hook{
-			{Tier: tier, Programs: progs, Canary: canary},
-			{Tier: tier + ", without the start of the process", Programs: progs, Knobs: noTask, Canary: canary},
-		}
-	}
 	return []kernel.FeatureSpec{
 		spec(FeatureConnect,
 			kernel.Hook{Tier: tracepoint, Programs: []string{networkProgNetState}, Knobs: cookies, Canary: canaryTCP},
@@ -135,17 +123,20 @@ func features() []kernel.FeatureSpec {
 		spec(FeatureAccept,
 			kernel.Hook{Tier: "fexit inet_csk_accept", Programs: []string{networkProgNetAcceptFx}, Knobs: accepts, Canary: canaryAccept},
 			kernel.Hook{Tier: tracepoint + ": the process that listens", Programs: []string{networkProgNetState}, Canary: canaryAccept}),
-		spec(FeatureTry, append(twice("fexit inet_stream_connect, cgroup connect4, connect6", canaryTryResult,
-			networkProgNetConnect4, networkProgNetConnect6, networkProgNetTriedFx), twice("cgroup connect4, connect6, sock_release: told late, without the error", canaryTry,
-			networkProgNetConnect4, networkProgNetConnect6, networkProgNetRelease)...)...),
-		spec(FeatureBind, twice("cgroup post_bind4, post_bind6", canaryBind, networkProgNetBind4, networkProgNetBind6)...),
-		spec(FeatureFlow, twice("cgroup_skb, sock_create, sock_release", canaryFlow,
-			networkProgNetMake, networkProgNetRelease, networkProgNetOut, networkProgNetIn)...),
-		spec(FeatureRaw, append([]kernel.Hook{
-			{Tier: "fentry security_socket_post_create", Programs: []string{networkProgNetRawFe}, Canary: canaryPacket},
-			{Tier: "kprobe security_socket_post_create", Programs: []string{networkProgNetRawKp}, Canary: canaryPacket},
-			{Tier: "cgroup sock_create, tracepoint cap_capable", Programs: []string{networkProgNetRawCg, networkProgNetRawCap}, Canary: canaryPacket},
-		}, twice("cgroup sock_create: no packet sockets", canaryRaw, networkProgNetRawCg)...)...),
+		spec(FeatureTry,
+			kernel.Hook{Tier: "fexit inet_stream_connect, cgroup connect4, connect6", Canary: canaryTryResult,
+				Programs: []string{networkProgNetConnect4, networkProgNetConnect6, networkProgNetTriedFx}},
+			kernel.Hook{Tier: "cgroup connect4, connect6, sock_release: told late, without the error", Canary: canaryTry,
+				Programs: []string{networkProgNetConnect4, networkProgNetConnect6, networkProgNetRelease}}),
+		spec(FeatureBind, kernel.Hook{Tier: "cgroup post_bind4, post_bind6", Canary: canaryBind,
+			Programs: []string{networkProgNetBind4, networkProgNetBind6}}),
+		spec(FeatureFlow, kernel.Hook{Tier: "cgroup_skb, sock_create, sock_release", Canary: canaryFlow,
+			Programs: []string{networkProgNetMake, networkProgNetRelease, networkProgNetOut, networkProgNetIn}}),
+		spec(FeatureRaw,
+			kernel.Hook{Tier: "fentry security_socket_post_create", Programs: []string{networkProgNetRawFe}, Canary: canaryPacket},
+			kernel.Hook{Tier: "kprobe security_socket_post_create", Programs: []string{networkProgNetRawKp}, Canary: canaryPacket},
+			kernel.Hook{Tier: "cgroup sock_create, tracepoint cap_capable", Programs: []string{networkProgNetRawCg, networkProgNetRawCap}, Canary: canaryPacket},
+			kernel.Hook{Tier: "cgroup sock_create: no packet sockets", Programs: []string{networkProgNetRawCg}, Canary: canaryRaw}),
 		spec(FeatureUnix,
 			kernel.Hook{Tier: "cgroup connect_unix", Programs: []string{networkProgNetUnixCg}, Canary: canaryUnix},
 			kernel.Hook{Tier: "fentry security_unix_stream_connect", Programs: []string{networkProgNetUnixFe}, Canary: canaryUnix},

@@ -111,7 +111,7 @@ int net_make(struct bpf_sock *ctx)
 	if (!is_udp(ctx->protocol))
 		return 1;
 	bpf_get_socket_cookie(ctx);
-	actor_calling(&n.actor);
+	actor_current(&n.actor);
 	n.start = bpf_ktime_get_boot_ns();
 	sock_note(kernel_address(ctx), &n, KIND_NET_FLOW);
 	return 1;

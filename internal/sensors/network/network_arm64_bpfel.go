@@ -226,7 +226,6 @@ const (
 	networkProgNetUnixKp   = "net_unix_kp"
 	networkVarNetAccepts   = "net_accepts"
 	networkVarNetCookies   = "net_cookies"
-	networkVarNetNoTask    = "net_no_task"
 	networkVarWireTypes    = "wire_types"
 )
 
@@ -312,7 +311,6 @@ type networkMapSpecs struct {
 type networkVariableSpecs struct {
 	NetAccepts *ebpf.VariableSpec `ebpf:"net_accepts"`
 	NetCookies *ebpf.VariableSpec `ebpf:"net_cookies"`
-	NetNoTask  *ebpf.VariableSpec `ebpf:"net_no_task"`
 	WireTypes  *ebpf.VariableSpec `ebpf:"wire_types"`
 }
 
@@ -363,7 +361,6 @@ func (m *networkMaps) Close() error {
 type networkVariables struct {
 	NetAccepts *ebpf.Variable `ebpf:"net_accepts"`
 	NetCookies *ebpf.Variable `ebpf:"net_cookies"`
-	NetNoTask  *ebpf.Variable `ebpf:"net_no_task"`
 	WireTypes  *ebpf.Variable `ebpf:"wire_types"`
 }
 

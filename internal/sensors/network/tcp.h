@@ -11,16 +11,12 @@ const volatile bool net_cookies = false;
 /* Accepts are told by accept(2) itself. */
 const volatile bool net_accepts = false;
 
-/* Cgroup programs can't see the task: see actor_calling. */
-const volatile bool net_no_task = false;
-
 /* tcp_try: a SYN is about to go, in the connecting process. */
 static __always_inline void tcp_try(struct sock *sk)
 {
 	struct net_sock n = {.notes = NOTE_OUT}, *called = sock_find(sk);
 
-	if (!net_no_task && called &&
-	    called->notes & NOTE_TRY) { /* by this very call: see connect_called */
+	if (called && called->notes & NOTE_TRY) { /* by this very call: see connect_called */
 		called->notes = NOTE_OUT;
 		return;
 	}
