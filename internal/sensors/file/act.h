@@ -244,8 +244,10 @@ static __always_inline int end(__u64 dentry, __u64 kinds, __u64 ret)
 		return 0;
 	a = *p;
 	bpf_map_delete_elem(&file_acts, &tid);
-	/* an int, or since Linux 6.15 vfs_mkdir's pointer */
-	a.result = (__s32)ret < 0 && (__s32)ret >= -4095 ? (__s32)ret : 0;
+	/* an int, or since Linux 6.15 vfs_mkdir's pointer (c54b386969a5) */
+	a.result = 0;
+	if ((ret >> 32 == 0 || ret >> 32 == 0xffffffff) && (__s32)ret < 0 && (__s32)ret >= -4095)
+		a.result = ret;
 	if (a.kind == KIND_FILE_RENAME && !a.result)
 		a.dentry2 = a.dentry; /* it has moved there */
 	return tell(&a);

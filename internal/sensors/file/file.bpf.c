@@ -22,6 +22,11 @@ const volatile __u32 file_rdata;
 struct renamedata {
 	struct dentry *old_dentry;
 };
+
+/* Linux 6.18: a list of mounts without a list_head */
+struct super_block___mounts {
+	struct mount *s_mounts;
+};
 #pragma clang attribute pop
 
 /* carg: a constant index, whatever the knob: no arithmetic on the context. */
@@ -231,8 +236,8 @@ static __always_inline struct vfsmount *any_mount(struct dentry *d)
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct super_block *sb = BPF_CORE_READ(d, d_sb);
 	const __u64 mnt_off = bpf_core_field_offset(struct mount, mnt);
-	const __u64 list_off = bpf_core_field_offset(struct mount, mnt_instance);
 	struct vfsmount *v = BPF_CORE_READ(task, fs, pwd.mnt);
+	struct super_block___mounts *newer;
 	struct list_head *first;
 
 	if (BPF_CORE_READ(v, mnt_sb) == sb)
@@ -240,8 +245,12 @@ static __always_inline struct vfsmount *any_mount(struct dentry *d)
 	v = BPF_CORE_READ(task, fs, root.mnt);
 	if (BPF_CORE_READ(v, mnt_sb) == sb)
 		return v;
-	first = BPF_CORE_READ(sb, s_mounts.next);
-	return (void *)first - list_off + mnt_off;
+	if (bpf_core_field_exists(struct mount, mnt_instance)) {
+		first = BPF_CORE_READ(sb, s_mounts.next);
+		return (void *)first - bpf_core_field_offset(struct mount, mnt_instance) + mnt_off;
+	}
+	newer = (void *)sb;
+	return (void *)BPF_CORE_READ(newer, s_mounts) + mnt_off;
 }
 
 static __always_inline bool xattr(struct act *a, __u64 dentry, __u64 name)

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,6 +33,8 @@ type notifier struct {
 	watched []string
 	inodes  map[string]bool // marked for their reads
 	mounts  map[uint64]mount
+	cancel  context.CancelFunc // ends run; nil when it does not run
+	ended   chan struct{}      // closed when run has ended
 }
 
 func newNotifier(self uint32, log *slog.Logger) *notifier {
@@ -248,8 +251,15 @@ func (n *notifier) wanted() map[event.Kind]bool {
 	return n.kinds
 }
 
-// close lets go of everything.
+// close ends run and lets go of everything.
 func (n *notifier) close() error {
+	n.mu.Lock()
+	cancel, ended := n.cancel, n.ended
+	n.mu.Unlock()
+	if cancel != nil {
+		cancel()
+		<-ended // it reads from the group
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.fd < 0 {

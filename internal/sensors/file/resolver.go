@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,7 +21,8 @@ const (
 // namespace. One goroutine calls dir and forget; any may call place.
 type resolver struct {
 	dirs map[string]string // by handle key
-	fd   []byte            // scratch for /proc/self/fd paths
+
+	stale atomic.Bool // mounts changed: paths may, too
 
 	mu     sync.Mutex
 	places map[unix.Fsid]mount // a mount of each file system, its whole tree if there is one
@@ -43,6 +45,7 @@ func (r *resolver) place(id unix.Fsid, m mount) {
 func (r *resolver) keep(now map[uint64]mount) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.stale.Store(true)
 	for id, m := range r.places {
 		if _, ok := now[m.id]; !ok {
 			delete(r.places, id)
@@ -64,6 +67,9 @@ var errUnplaced = errors.New("find a directory: its file system is mounted nowhe
 
 // dir returns the path of a directory as it is now.
 func (r *resolver) dir(h *handle) (string, error) {
+	if r.stale.Swap(false) {
+		r.forget()
+	}
 	key := h.key()
 	if p, ok := r.dirs[key]; ok {
 		return p, nil

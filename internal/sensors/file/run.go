@@ -74,13 +74,22 @@ func (n *notifier) run(ctx context.Context, feed contract.Feed) error {
 	defer stopR.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	ended := make(chan struct{})
+	defer close(ended)
+	n.mu.Lock()
+	fd := n.fd
+	n.cancel, n.ended = cancel, ended
+	n.mu.Unlock()
+	if fd < 0 {
+		return stopW.Close() // closed before it began
+	}
 	var wg sync.WaitGroup
 	errs := make([]error, 2)
 	full, free := make(chan []byte, noteBuffers), make(chan []byte, noteBuffers)
 	wg.Go(func() {
 		defer close(full)
 		defer cancel()
-		errs[0] = n.read(int(stopR.Fd()), full, free)
+		errs[0] = read(fd, int(stopR.Fd()), full, free)
 	})
 	wg.Go(func() {
 		t := newTeller(n.paths)
@@ -102,12 +111,9 @@ func (n *notifier) run(ctx context.Context, feed contract.Feed) error {
 	return errors.Join(append(errs, err)...)
 }
 
-// read takes buffers of notifications out of the group until stop is closed at
+// read takes buffers of notifications out of the group fd until stop is closed at
 // its other end.
-func (n *notifier) read(stop int, full chan<- []byte, free <-chan []byte) error {
-	n.mu.Lock()
-	fd := n.fd
-	n.mu.Unlock()
+func read(fd, stop int, full chan<- []byte, free <-chan []byte) error {
 	made := 0
 	for {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(stop), Events: unix.POLLIN}}
