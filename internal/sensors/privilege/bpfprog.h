@@ -6,8 +6,8 @@
 #include "pending.h"
 
 #define BPF_CALL 0x85 /* BPF_JMP | BPF_CALL */
-#define CHUNK 16
-#define SCANNED 4096 /* instructions */
+#define CHUNK 8 /* instructions read at a time */
+#define SCANNED 2048 /* instructions */
 
 /*
  * scan: before the verifier replaces them, call instructions carry the number
@@ -17,11 +17,6 @@ static __always_inline int scan(struct bpf_prog___pv **slot)
 {
 	struct pending *p = pend(KIND_BPF_LOAD);
 	struct bpf_prog___pv *prog = NULL;
-	struct {
-		__u8 code, regs;
-		__s16 off;
-		__u32 imm;
-	} insn[CHUNK];
 	void *insns;
 	__u32 len;
 
@@ -32,17 +27,23 @@ static __always_inline int scan(struct bpf_prog___pv **slot)
 	p->arg[1] = (__u64)prog;
 	len = BPF_CORE_READ(prog, len);
 	insns = (void *)prog + bpf_core_field_offset(struct bpf_prog___pv, insnsi);
+	/*
+	 * In the map, not on the stack: Linux 6.1 gives up ("verifier backtracking
+	 * bug") where the bounds of what was read to the stack matter.
+	 */
 	for (__u32 i = 0; i < SCANNED / CHUNK; i++) {
 		if (i * CHUNK >= len)
 			break;
-		if (bpf_probe_read_kernel(insn, sizeof(insn), insns + i * sizeof(insn)))
-			break; /* less than a chunk before an unmapped page: can't be, pages are whole */
+		if (bpf_probe_read_kernel(p->saved, CHUNK * 8, insns + i * CHUNK * 8))
+			break; /* can't be: programs take whole pages */
 #pragma unroll
 		for (int j = 0; j < CHUNK; j++) {
-			__u32 imm = insn[j].imm;
+			__u64 insn = p->saved[j], imm = insn >> 32, word = imm >> 6;
 
-			if (insn[j].code == BPF_CALL && !(insn[j].regs >> 4) && imm < 256)
-				p->helpers[imm >> 6] |= 1ULL << (imm & 63);
+			/* for the verifier, which forgets imm; the compiler would leave it out */
+			asm volatile("%0 &= 3" : "+r"(word));
+			if ((insn & 0xf0ff) == BPF_CALL && imm < 256)
+				p->helpers[word] |= 1ULL << (imm & 63);
 		}
 	}
 	return 0;

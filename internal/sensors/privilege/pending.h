@@ -14,7 +14,7 @@ struct pending_key {
 struct pending {
 	__u64 arg[4];
 	__u64 helpers[4];
-	__u64 saved[7]; /* namespaces, or the former root */
+	__u64 saved[8]; /* namespaces, or the former root, or instructions */
 	struct creds before;
 	__u32 userns;
 	__u32 pad;

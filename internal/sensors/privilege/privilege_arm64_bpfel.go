@@ -126,7 +126,7 @@ type privilegePending struct {
 	_       structs.HostLayout
 	Arg     [4]uint64
 	Helpers [4]uint64
-	Saved   [7]uint64
+	Saved   [8]uint64
 	Before  privilegeCreds
 	Userns  uint32
 	Pad     uint32
