@@ -164,15 +164,21 @@ func (h *harness) names() (n []string) {
 	return n
 }
 
-// serve answers on the address, over UDP and TCP, until the test ends.
+// serve answers on the address, over UDP and TCP, until the test ends. The
+// listener is one of MPTCP where the kernel has it, as of all servers written
+// in Go.
 func serve(t *testing.T, addr string, f dns.HandlerFunc) {
+	t.Helper()
+	var lc net.ListenConfig
+	serveWith(t, &lc, addr, f)
+}
+
+func serveWith(t *testing.T, lc *net.ListenConfig, addr string, f dns.HandlerFunc) {
 	t.Helper()
 	pc, err := net.ListenPacket("udp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var lc net.ListenConfig
-	lc.SetMultipathTCP(false)
 	ln, err := lc.Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		t.Fatal(err)
