@@ -344,3 +344,55 @@ func TestMPTCP(t *testing.T) {
 		t.Errorf("%d connects told, want 3", n)
 	}
 }
+
+// TestReset ends a connection by a reset: the other end is told with the error.
+func TestReset(t *testing.T) {
+	h := start(t)
+	l, at := listener(t, unix.AF_INET, netip.MustParseAddr("127.0.0.1"), 0)
+	client := socket(t, unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err := unix.Connect(client, sockaddr(at, false)); err != nil {
+		t.Fatal(err)
+	}
+	server, _ := accept(t, l)
+	cc, sc := cookieOf(t, client), cookieOf(t, server)
+	if err := unix.SetsockoptLinger(client, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+		t.Fatal(err)
+	}
+	_ = unix.Close(client)
+	if ev := h.of(event.KindNetClose, cc); ev.Net.Result != 0 || ev.Net.Direction != "out" {
+		t.Errorf("who resets: %+v", ev.Net)
+	}
+	if ev := h.of(event.KindNetClose, sc); ev.Net.Result != -int(unix.ECONNRESET) || ev.Net.Direction != "in" {
+		t.Errorf("who is reset: %+v", ev.Net)
+	}
+}
+
+// TestGivenUp closes a socket whose connect has no answer yet.
+func TestGivenUp(t *testing.T) {
+	h := start(t)
+	l := socket(t, unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err := unix.Bind(l, onLoopback(0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(l, 0); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 { // the queue holds one or two
+		fd := socket(t, unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+		cookie := cookieOf(t, fd)
+		if err := unix.Connect(fd, onLoopback(int(portOf(t, l)))); err != unix.EINPROGRESS {
+			t.Fatalf("connect: %v", err)
+		}
+		_, err := unix.Getpeername(fd)
+		connected := err == nil
+		_ = unix.Close(fd)
+		ev := h.of(event.KindNetConnect, cookie)
+		switch {
+		case ev.Net.Result == -int(unix.EINPROGRESS) && !connected:
+			return
+		case ev.Net.Result != 0:
+			t.Fatalf("connected %v: result %d", connected, ev.Net.Result)
+		}
+	}
+	t.Fatal("every connect was answered")
+}
