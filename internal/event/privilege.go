@@ -12,7 +12,7 @@ type Privilege struct {
 	Name     Text     `json:"name,omitempty" doc:"name of a module, BPF program, memfd or keyring" source:"kernel"`
 	Path     Text     `json:"path,omitempty" doc:"the new root, or the file that was mapped or loaded" source:"kernel"`
 	Flags    uint64   `json:"flags,omitempty" doc:"the call's flags" source:"kernel"`
-	NS       uint32   `json:"ns,omitempty" doc:"inode number of the namespace made or entered" source:"kernel"`
+	NS       uint32   `json:"ns,omitempty" doc:"inode number of the namespace made or entered; with credentials the user namespace, when it changed" source:"kernel"`
 	NSTypes  string   `json:"ns_types,omitempty" doc:"kinds of namespaces, comma-separated: mnt,pid,net,user,uts,ipc,cgroup,time" source:"kernel"`
 	Address  uint64   `json:"address,omitempty" doc:"start of the memory acted upon" source:"kernel"`
 	Length   uint64   `json:"length,omitempty" doc:"its length in bytes" source:"kernel"`
@@ -28,9 +28,9 @@ type Privilege struct {
 
 // Target is a process that another one acts upon.
 type Target struct {
-	PID   uint32 `json:"pid" doc:"process id in the initial pid namespace" source:"kernel"`
+	PID   uint32 `json:"pid" doc:"process id in the initial pid namespace; where start_ns is 0, as the actor counts it" source:"kernel"`
 	TID   uint32 `json:"tid,omitempty" doc:"thread id, when a single thread is meant" source:"kernel"`
-	Start uint64 `json:"start_ns" doc:"start time of the process in nanoseconds since boot" source:"kernel"`
+	Start uint64 `json:"start_ns" doc:"start time of the process in nanoseconds since boot; 0 when only the pid is known" source:"kernel"`
 	UID   uint32 `json:"uid" doc:"real user id" source:"kernel"`
 	EUID  uint32 `json:"euid" doc:"effective user id" source:"kernel"`
 	Comm  Text   `json:"comm,omitempty" doc:"the kernel's short name of the thread" source:"kernel"`
