@@ -53,7 +53,7 @@ func describePrivilege(kind event.Kind, v *event.Privilege) (what, note string) 
 		add("uses %s", event.Safe(strings.Join(v.Helpers, ",")))
 	}
 	return strings.Join(parts, " "), noteOf(v.Result, map[string]bool{
-		"no cause": v.Cause == "none", event.Safe(v.Cap): v.Cap != "", "only " + event.Safe(v.Via) + " seen": v.Via != "",
+		"no cause": v.Cause == "none", event.Safe(v.Cap): v.Cap != "", "the check only": v.Via == "capable",
 	})
 }
 

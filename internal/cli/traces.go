@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/merlon/merlon/internal/event"
 )
@@ -62,9 +63,14 @@ func fileTraces() []traceSpec {
 	return []traceSpec{
 		{"opens", "files opened for writing, and those of --path for reading", "opensnoop", []event.Kind{event.KindFileOpen}, []column{
 			colTime(), colPID(), colUser(), colComm(),
-			{"RW", 2, fileText(func(f *event.FileAct) string { return [4]string{"R", "W", "RW", "W"}[access(f)] })},
+			{"RW", 2, fileText(accessText)},
 			colErr(),
-			{"FLAGS", 20, fileText(func(f *event.FileAct) string { return openFlags(f.Flags) })},
+			{"FLAGS", 20, fileText(func(f *event.FileAct) string {
+				if f.Flags == 0 && (f.Write || f.Merged || f.Partial) {
+					return "-"
+				}
+				return openFlags(f.Flags)
+			})},
 			{"PATH", 0, fileText(func(f *event.FileAct) string { return f.Path.String() })},
 		}},
 		{"files", "files made, removed, renamed or changed", "filelife, fatrace", []event.Kind{
@@ -84,12 +90,15 @@ func fileTraces() []traceSpec {
 	}
 }
 
-// access is the access mode of an open: 0 to read, 1 to write, 2 both.
-func access(f *event.FileAct) uint32 {
-	if f.Flags == 0 && f.Write { // the hook does not tell the flags
-		return 1
+// accessText is what a file was opened for; - where the hook does not tell.
+func accessText(f *event.FileAct) string {
+	switch {
+	case f.Flags == 0 && f.Write: // the hook tells no flags
+		return "W"
+	case f.Flags == 0 && (f.Merged || f.Partial):
+		return "-"
 	}
-	return f.Flags & 3
+	return [4]string{"R", "W", "RW", "-"}[f.Flags&syscall.O_ACCMODE]
 }
 
 func mountCall(ev *event.Event) string {

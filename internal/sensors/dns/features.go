@@ -24,10 +24,10 @@ const (
 func (s *Sensor) Probe(ctx context.Context) []event.Feature {
 	spec, err := loadDns()
 	if err != nil {
-		return []event.Feature{{Name: FeatureDNS, Group: "network", Guarantee: event.Absent, Why: err.Error()}}
+		return []event.Feature{{Name: FeatureDNS, Group: "network", Kinds: []event.Kind{event.KindDNS}, Guarantee: event.Absent, Why: err.Error()}}
 	}
 	ranked := s.k.Rank(ctx, spec, []kernel.FeatureSpec{
-		{Name: FeatureDNS, Group: "network", Hooks: []kernel.Hook{
+		{Name: FeatureDNS, Group: "network", Kinds: []event.Kind{event.KindDNS}, Hooks: []kernel.Hook{
 			{Tier: "cgroup programs on packets and addresses", Guarantee: event.Observe, Programs: programs(), Canary: canary}}},
 		{Name: FeatureOwner, Group: "network", Hooks: []kernel.Hook{ // bpf_sock_from_file: Linux 5.11
 			{Tier: "iterator over open files", Guarantee: event.Observe, Programs: []string{dnsProgDnsSeed}, Canary: canarySeed}}},
