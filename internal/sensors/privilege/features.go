@@ -54,7 +54,7 @@ var (
 var acts = []act{
 	{"see credentials change", []event.Kind{event.KindSetuid, event.KindSetgid, event.KindCapset},
 		[]way{tramp("commit_creds", privilegeProgPvCredF), kprobe("commit_creds", privilegeProgPvCredK), syscalls, capable}, canaryCreds},
-	{"see credentials change unasked", []event.Kind{event.KindCredChange},
+	{"see credentials change in other calls", []event.Kind{event.KindCredChange},
 		[]way{tramp("commit_creds", privilegeProgPvCredF), kprobe("commit_creds", privilegeProgPvCredK)}, canaryCreds},
 	{"see user namespaces made", []event.Kind{event.KindUsernsCreate}, []way{
 		tramp("create_user_ns", privilegeProgPvUsernsF),
