@@ -212,7 +212,8 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{`merlon_events_total{kind="exec"}`, `merlon_bpf_map_max_entries{map="events_crit"}`, `merlon_table_entries{table="process"}`,
-		`merlon_bpf_program_verified_instructions{program="proc_exec"}`, "merlon_queue_bytes"} {
+		`merlon_bpf_program_verified_instructions{program="proc_exec"}`, "merlon_queue_bytes",
+		`merlon_kind_askers{kind="exec"}`, "merlon_syscall_hooks 0"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("metrics lack %s", want)
 		}
