@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/merlon/merlon/internal/contract"
 	"github.com/merlon/merlon/internal/event"
 )
 
@@ -107,7 +108,9 @@ func (e *Engine) second() {
 		if n := now[k]; n > e.losses[k] {
 			e.publishLoss(k, n-e.losses[k])
 			e.losses[k] = n
-			e.resync.wanted = true
+			if _, seeds := e.wire[k.wire%maxKinds].sensor.(contract.Seeder); seeds { // else nobody can tell it anew
+				e.resync.wanted = true
+			}
 		}
 	}
 	e.settle()
