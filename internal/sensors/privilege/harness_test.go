@@ -81,6 +81,14 @@ func profiles(t *testing.T, test func(t *testing.T, full bool)) {
 // start probes, attaches the kinds and collects events until the test ends.
 func start(t *testing.T, full bool, kinds ...event.Kind) *harness {
 	t.Helper()
+	h := newHarness(t, full)
+	h.attach(kinds)
+	return h
+}
+
+// newHarness is start before anything is attached.
+func newHarness(t *testing.T, full bool) *harness {
+	t.Helper()
 	h := &harness{t: t, k: openKernel(t)}
 	h.sensor = New(h.k, Options{Full: full, Log: slog.New(slog.DiscardHandler)})
 	p := &probed[profile(full)]
@@ -97,6 +105,13 @@ func start(t *testing.T, full bool, kinds ...event.Kind) *harness {
 		}
 	})
 	h.sensor.chosen, h.sensor.ranked = p.chosen, true
+	return h
+}
+
+// attach attaches the kinds and collects events until the test ends.
+func (h *harness) attach(kinds []event.Kind) {
+	t := h.t
+	t.Helper()
 	var wg sync.WaitGroup
 	var readers []*ringbuf.Reader
 	for _, name := range []string{"events_crit", "events_bulk"} {
@@ -122,7 +137,6 @@ func start(t *testing.T, full bool, kinds ...event.Kind) *harness {
 			t.Errorf("close sensor: %v", err)
 		}
 	})
-	return h
 }
 
 func (h *harness) collect(rd *ringbuf.Reader, d *Decoder) {

@@ -1,6 +1,8 @@
 package privilege
 
 import (
+	"maps"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -115,6 +117,41 @@ func TestActs(t *testing.T) {
 			})
 		}
 	})
+}
+
+// TestActsByKprobe does the same by kprobes where trampolines are better, and
+// so are chosen: this kernel may have both.
+func TestActsByKprobe(t *testing.T) {
+	h := newHarness(t, false)
+	chosen := maps.Clone(h.sensor.chosen)
+	found := false
+	for i := range acts {
+		a := &acts[i]
+		w := chosen[a.kinds[0]]
+		for j := range a.ways {
+			if w != nil && w.by == byAct && strings.HasPrefix(a.ways[j].tier, "kprobe") && before(a, w, &a.ways[j]) && w != &a.ways[j] {
+				for _, k := range a.kinds {
+					chosen[k] = &a.ways[j]
+				}
+				found = true
+				break
+			}
+		}
+	}
+	if !found {
+		t.Skip("no trampolines on this kernel: TestActs has tried what there is")
+	}
+	h.sensor.chosen = chosen
+	h.attach(h.sensor.Info().Kinds)
+	if d := h.sensor.Degraded(); len(d) != 0 {
+		t.Errorf("refused: %v", d)
+	}
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) {
+			h.t = t
+			h.play(&s, false)
+		})
+	}
 }
 
 // play performs one scenario and checks its event.
