@@ -122,7 +122,7 @@ func (p *printer) statusNeeds(st *api.Status) {
 	}
 	if len(st.Syscalls) > 0 {
 		p.line("")
-		p.line(p.red("  profile: full costs about 22 ns on every system call of this host, for these hooks:"))
+		p.line(p.red("  profile: full costs 22 ns and more on every system call of this host, for these hooks:"))
 		for _, h := range st.Syscalls {
 			p.line("    " + event.Safe(h))
 		}

@@ -235,7 +235,7 @@ func (e *env) explainTrace(st *api.Status, spec traceSpec, paths []string) {
 		say("%s by %s", strings.Join(hooks[hook], ", "), hook)
 	}
 	if len(st.Syscalls) > 0 {
-		say("programs on tracepoints of system calls are attached: about 22 ns on every system call of this host (profile: full)")
+		say("programs on tracepoints of system calls are attached: 22 ns and more on every system call of this host (profile: full)")
 	}
 	if slices.Contains(spec.kinds, event.KindFileOpen) && len(paths) == 0 {
 		say("reads are shown of watched files only; --path /etc/ asks for more, --path / for all")

@@ -14,7 +14,7 @@ type Config struct {
 	StateDir    string  `key:"state_dir" doc:"directory of the agent's state (alerts); made when missing, readable by root only"`
 	Socket      string  `key:"socket" doc:"unix socket of the API, at most 107 bytes long"`
 	SocketGroup string  `key:"socket_group" doc:"group whose members may open the socket and read; empty means root alone (and api.*)"`
-	Profile     string  `key:"profile" doc:"full permits programs on the tracepoints of single system calls, where nothing better works on this kernel: they cost about 22 ns on every system call of the host. merlon check and status tell which" oneof:"default full"`
+	Profile     string  `key:"profile" doc:"full permits programs on the tracepoints of single system calls, where nothing better works on this kernel: they cost 22 ns and more on every system call of the host. merlon check and status tell which" oneof:"default full"`
 	Log         Log     `key:"log" doc:"what the agent writes about itself, on standard error"`
 	Kernel      Kernel  `key:"kernel" doc:"how programs get into the kernel"`
 	Rings       Rings   `key:"rings" doc:"buffers between kernel and agent"`

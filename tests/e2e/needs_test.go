@@ -345,3 +345,24 @@ func TestTrace(t *testing.T) {
 		t.Errorf("status (exit %d) does not tell who asks:\n%s", code, out)
 	}
 }
+
+// The full profile takes system calls where nothing else tells of a kind, and
+// the status says so, with the price.
+func TestFullProfileIsTold(t *testing.T) {
+	a := start(t, withConfig("profile: full\n"))
+	a.proven()
+	f := a.follow(client.Query{Kinds: []string{"memfd_create"}})
+	defer f.close()
+	st := a.status()
+	n := need(st, event.KindMemfdCreate)
+	if !slices.ContainsFunc(n.Tiers, func(t api.Tier) bool { return strings.HasPrefix(t.Tier, "system call") }) {
+		t.Skipf("this kernel has better hooks for memfd_create: %+v", n.Tiers)
+	}
+	if !n.On || len(st.Syscalls) == 0 {
+		t.Fatalf("need %+v, hooks on system calls %v", n, st.Syscalls)
+	}
+	out, _, code := merlon(t, 0, "status", "--cost", "0", "--socket", a.socket)
+	if code != 0 || !strings.Contains(out, "on every system call of this host") || !strings.Contains(out, st.Syscalls[0]) {
+		t.Errorf("status (exit %d) does not tell the price:\n%s", code, out)
+	}
+}
