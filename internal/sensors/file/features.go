@@ -55,7 +55,10 @@ func (s *Sensor) rank(ctx context.Context, list []act) []event.Feature {
 	specs := make([]kernel.FeatureSpec, 0, len(list))
 	for _, a := range list {
 		f := kernel.FeatureSpec{Name: a.name, Group: group, Kinds: []event.Kind{a.kind}}
-		for _, tier := range []string{tierTrampoline, tierProbe} {
+		for _, tier := range []string{tierTrampoline, tierEarly, tierProbe} {
+			if len(a.programs(tier)) == 0 {
+				continue
+			}
 			f.Hooks = append(f.Hooks, kernel.Hook{Tier: tier, Programs: a.programs(tier), Knobs: knobs, Guarantee: event.Observe,
 				Canary: func(ctx context.Context, p *kernel.Probe) error { return s.canary(ctx, p, &a) }})
 		}
@@ -83,6 +86,19 @@ func (s *Sensor) canary(ctx context.Context, p *kernel.Probe, a *act) error {
 	if err != nil {
 		return err
 	}
+	if err := s.awaitPath(ctx, p, a, path); err != nil {
+		return err
+	}
+	for _, path := range more(a.kind, dir) {
+		if err := s.awaitPath(ctx, p, a, path); err != nil {
+			return fmt.Errorf("%s: %w", filepath.Base(path), err)
+		}
+	}
+	return nil
+}
+
+// awaitPath waits for a record of the act about path.
+func (s *Sensor) awaitPath(ctx context.Context, p *kernel.Probe, a *act, path string) error {
 	d := NewDecoder()
 	return p.Await(ctx, uint16(a.wire), func(rec []byte) bool {
 		var ev event.Event
@@ -121,6 +137,7 @@ func (s *Sensor) addFanotify(ctx context.Context, list []act, features []event.F
 		}
 		if list[i].merged != "" {
 			f.Tried = append(f.Tried, event.Attempt{Tier: tierFanotify, Stage: "canary", Cause: list[i].merged})
+			f.Why += "; " + list[i].merged
 			continue
 		}
 		if !tried {

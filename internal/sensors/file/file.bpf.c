@@ -299,6 +299,19 @@ PROBE(unlink, "security_path_unlink")
 FINISH(unlink, "vfs_unlink", 1, 3, KIND(DELETE))
 ENTRY(rmdir, "security_path_rmdir", ctx[0], ctx[1], 0, 0, begin)
 PROBE(rmdir, "security_path_rmdir")
+
+/* Debian's Linux 5.10 has vfs_rmdir inlined into its only caller: no outcome. */
+SEC("fentry/security_path_rmdir")
+int file_n_rmdir(__u64 *ctx)
+{
+	struct act a = {};
+
+	a.bits = BIT_NO_RESULT;
+	if (rmdir(&a, ctx[0], ctx[1], 0, 0, true))
+		return tell(&a);
+	return 0;
+}
+
 FINISH(rmdir, "vfs_rmdir", 1, 2, KIND(DELETE))
 ENTRY(link, "security_path_link", ctx[0], ctx[1], ctx[2], 0, begin)
 PROBE(link, "security_path_link")

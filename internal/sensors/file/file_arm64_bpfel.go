@@ -294,6 +294,7 @@ const (
 	fileProgFileK_truncate = "file_k_truncate"
 	fileProgFileK_umount   = "file_k_umount"
 	fileProgFileK_unlink   = "file_k_unlink"
+	fileProgFileN_rmdir    = "file_n_rmdir"
 	fileProgFileX_attr     = "file_x_attr"
 	fileProgFileX_create   = "file_x_create"
 	fileProgFileX_link     = "file_x_link"
@@ -391,6 +392,7 @@ type fileProgramSpecs struct {
 	FileK_truncate *ebpf.ProgramSpec `ebpf:"file_k_truncate"`
 	FileK_umount   *ebpf.ProgramSpec `ebpf:"file_k_umount"`
 	FileK_unlink   *ebpf.ProgramSpec `ebpf:"file_k_unlink"`
+	FileN_rmdir    *ebpf.ProgramSpec `ebpf:"file_n_rmdir"`
 	FileX_attr     *ebpf.ProgramSpec `ebpf:"file_x_attr"`
 	FileX_create   *ebpf.ProgramSpec `ebpf:"file_x_create"`
 	FileX_link     *ebpf.ProgramSpec `ebpf:"file_x_link"`
@@ -529,6 +531,7 @@ type filePrograms struct {
 	FileK_truncate *ebpf.Program `ebpf:"file_k_truncate"`
 	FileK_umount   *ebpf.Program `ebpf:"file_k_umount"`
 	FileK_unlink   *ebpf.Program `ebpf:"file_k_unlink"`
+	FileN_rmdir    *ebpf.Program `ebpf:"file_n_rmdir"`
 	FileX_attr     *ebpf.Program `ebpf:"file_x_attr"`
 	FileX_create   *ebpf.Program `ebpf:"file_x_create"`
 	FileX_link     *ebpf.Program `ebpf:"file_x_link"`
@@ -582,6 +585,7 @@ func (p *filePrograms) Close() error {
 		p.FileK_truncate,
 		p.FileK_umount,
 		p.FileK_unlink,
+		p.FileN_rmdir,
 		p.FileX_attr,
 		p.FileX_create,
 		p.FileX_link,

@@ -35,10 +35,10 @@ func needRoot(t *testing.T) {
 	}
 }
 
-func openKernel(t *testing.T) *kernel.Kernel {
+func openKernel(t *testing.T, ring uint32) *kernel.Kernel {
 	t.Helper()
 	needRoot(t)
-	k, err := kernel.Open(context.Background(), kernel.Options{CriticalBytes: 4 << 20, BulkBytes: 8 << 20,
+	k, err := kernel.Open(context.Background(), kernel.Options{CriticalBytes: 4 << 20, BulkBytes: ring,
 		Log: slog.New(slog.DiscardHandler), Canary: []string{"/proc/self/exe", "-test.run=^$"}})
 	if err != nil {
 		t.Fatalf("open kernel: %v", err)
@@ -61,9 +61,9 @@ var probed struct {
 }
 
 // newSensor returns a sensor that has probed, which tells of our own acts.
-func newSensor(t *testing.T) (*kernel.Kernel, *Sensor) {
+func newSensor(t *testing.T, ring uint32) (*kernel.Kernel, *Sensor) {
 	t.Helper()
-	k := openKernel(t)
+	k := openKernel(t, ring)
 	s := New(k, Options{Log: slog.New(slog.DiscardHandler), Own: true})
 	probed.once.Do(func() {
 		probed.features = s.Probe(context.Background())
@@ -82,7 +82,7 @@ func newSensor(t *testing.T) (*kernel.Kernel, *Sensor) {
 func start(t *testing.T, kinds ...event.Kind) *harness {
 	t.Helper()
 	h := &harness{t: t}
-	h.k, h.sensor = newSensor(t)
+	h.k, h.sensor = newSensor(t, 8<<20)
 	var wg sync.WaitGroup
 	rd, err := ringbuf.NewReader(h.k.Map("events_bulk"))
 	if err != nil {

@@ -177,7 +177,7 @@ func TestSelf(t *testing.T) {
 // TestBooks fills the ring with nobody reading: what was produced is what is
 // in the ring and what is counted lost.
 func TestBooks(t *testing.T) {
-	k, s := newSensor(t)
+	k, s := newSensor(t, 1<<20)
 	if s.tiers[event.KindFileCreate] == tierFanotify {
 		t.Skip("not on this kernel: fanotify tells that its queue was full, not by how much")
 	}
@@ -185,7 +185,7 @@ func TestBooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := tempDir(t)
-	const files = 40000 // more than the ring's 8 MiB hold
+	const files = 8000 // more than the ring's 1 MiB holds
 	for i := range files {
 		p := filepath.Join(dir, fmt.Sprint(i))
 		fd, err := unix.Open(p, unix.O_CREAT|unix.O_WRONLY, 0o600)

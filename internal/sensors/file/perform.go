@@ -55,6 +55,26 @@ func perform(kind event.Kind, dir string) (string, error) {
 	return path, nil
 }
 
+// more performs the other acts that the kind tells of, by other functions of
+// the kernel, and returns the paths of those that could be performed.
+func more(kind event.Kind, dir string) (paths []string) {
+	made, pipe := filepath.Join(dir, "directory"), filepath.Join(dir, "pipe")
+	switch kind {
+	case event.KindFileCreate:
+		if os.Mkdir(made, 0o700) == nil {
+			paths = append(paths, made)
+		}
+		if unix.Mknod(pipe, unix.S_IFIFO|0o600, 0) == nil {
+			paths = append(paths, pipe)
+		}
+	case event.KindFileDelete:
+		if os.Mkdir(made, 0o700) == nil && unix.Rmdir(made) == nil {
+			paths = append(paths, made)
+		}
+	}
+	return paths
+}
+
 // mountThere mounts on the directory and unmounts again, in a mount namespace
 // of its own.
 func mountThere(dir string) error {

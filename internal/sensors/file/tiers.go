@@ -12,6 +12,7 @@ import (
 // Tiers, best first, as check prints them.
 const (
 	tierTrampoline = "fentry and fexit"
+	tierEarly      = "fentry and fexit, without all outcomes"
 	tierProbe      = "kprobes"
 	tierFanotify   = "fanotify"
 )
@@ -62,8 +63,9 @@ type act struct {
 	name       string // of the feature
 	trampoline []string
 	probe      []string
-	merged     string // why fanotify does not tell it; empty when it does
-	limits     string // what fanotify leaves out of it
+	merged     string   // why fanotify does not tell it; empty when it does
+	limits     string   // what fanotify leaves out of it
+	early      []string // like trampoline, where the compiler left no function to take an outcome from
 }
 
 // acts lists every kind, in the order of the reference.
@@ -75,34 +77,35 @@ func acts(s shape) []act {
 	list := []act{
 		{event.KindFileCreate, fileEventKindKIND_FILE_CREATE, "see files made",
 			[]string{fileProgFileX_mkdir, fileProgFileX_mknod, fileProgFileX_create, fileProgFileE_mkdir, fileProgFileE_mknod, fileProgFileE_open},
-			[]string{fileProgFileK_mkdir, fileProgFileK_mknod, fileProgFileK_open}, "", ""},
+			[]string{fileProgFileK_mkdir, fileProgFileK_mknod, fileProgFileK_open}, "", "", nil},
 		{event.KindFileOpen, fileEventKindKIND_FILE_OPEN, "see files opened",
-			[]string{fileProgFileE_open}, []string{fileProgFileK_open}, "", "watched paths only, not whether for writing"},
+			[]string{fileProgFileE_open}, []string{fileProgFileK_open}, "", "watched paths only, not whether for writing", nil},
 		{event.KindFileClose, fileEventKindKIND_FILE_CLOSE, "see files written",
-			[]string{fileProgFileE_close}, []string{fileProgFileK_close}, "", ""},
+			[]string{fileProgFileE_close}, []string{fileProgFileK_close}, "", "", nil},
 		{event.KindFileDelete, fileEventKindKIND_FILE_DELETE, "see files removed",
 			[]string{fileProgFileX_unlink, fileProgFileX_rmdir, fileProgFileE_unlink, fileProgFileE_rmdir},
-			[]string{fileProgFileK_unlink, fileProgFileK_rmdir}, "", ""},
+			[]string{fileProgFileK_unlink, fileProgFileK_rmdir}, "", "",
+			[]string{fileProgFileX_unlink, fileProgFileE_unlink, fileProgFileN_rmdir}},
 		{event.KindFileRename, fileEventKindKIND_FILE_RENAME, "see files renamed",
-			[]string{rename, fileProgFileE_rename}, []string{fileProgFileK_rename}, "", ""},
+			[]string{rename, fileProgFileE_rename}, []string{fileProgFileK_rename}, "", "", nil},
 		{event.KindFileLink, fileEventKindKIND_FILE_LINK, "see hard links made",
-			[]string{fileProgFileX_link, fileProgFileE_link}, []string{fileProgFileK_link}, "", "without the old name"},
+			[]string{fileProgFileX_link, fileProgFileE_link}, []string{fileProgFileK_link}, "", "without the old name", nil},
 		{event.KindFileSymlink, fileEventKindKIND_FILE_SYMLINK, "see symbolic links made",
-			[]string{fileProgFileX_symlink, fileProgFileE_symlink}, []string{fileProgFileK_symlink}, "", ""},
+			[]string{fileProgFileX_symlink, fileProgFileE_symlink}, []string{fileProgFileK_symlink}, "", "", nil},
 		{event.KindFileChmod, fileEventKindKIND_FILE_CHMOD, "see modes changed",
-			[]string{fileProgFileX_attr, fileProgFileE_chmod}, []string{fileProgFileK_chmod}, "", attrLimits},
+			[]string{fileProgFileX_attr, fileProgFileE_chmod}, []string{fileProgFileK_chmod}, "", attrLimits, nil},
 		{event.KindFileChown, fileEventKindKIND_FILE_CHOWN, "see owners changed",
-			[]string{fileProgFileX_attr, fileProgFileE_chown}, []string{fileProgFileK_chown}, "", attrLimits},
+			[]string{fileProgFileX_attr, fileProgFileE_chown}, []string{fileProgFileK_chown}, "", attrLimits, nil},
 		{event.KindFileXattr, fileEventKindKIND_FILE_XATTR, "see extended attributes changed",
 			[]string{fileProgFileX_setxattr, fileProgFileX_rmxattr, fileProgFileE_setxattr, fileProgFileE_rmxattr},
-			[]string{fileProgFileK_setxattr, fileProgFileK_rmxattr}, "", attrLimits},
+			[]string{fileProgFileK_setxattr, fileProgFileK_rmxattr}, "", attrLimits, nil},
 		{event.KindFileTruncate, fileEventKindKIND_FILE_TRUNCATE, "see files cut",
 			[]string{fileProgFileX_attr, fileProgFileE_truncate}, []string{fileProgFileK_truncate},
-			"fanotify does not tell it from a write; the file_close that follows has the size", ""},
+			"fanotify does not tell it from a write; the file_close that follows has the size", "", nil},
 		{event.KindMount, fileEventKindKIND_MOUNT, "see mounts",
-			[]string{fileProgFileX_mount, fileProgFileE_mount, fileProgFileE_moved}, []string{fileProgFileK_mount, fileProgFileK_moved}, "", mountLimits},
+			[]string{fileProgFileX_mount, fileProgFileE_mount, fileProgFileE_moved}, []string{fileProgFileK_mount, fileProgFileK_moved}, "", mountLimits, nil},
 		{event.KindUmount, fileEventKindKIND_UMOUNT, "see unmounts",
-			[]string{fileProgFileE_umount}, []string{fileProgFileK_umount}, "", mountLimits},
+			[]string{fileProgFileE_umount}, []string{fileProgFileK_umount}, "", mountLimits, nil},
 	}
 	if s.fileTrun {
 		for i := range list {
@@ -120,6 +123,8 @@ func (a *act) programs(tier string) []string {
 	switch tier {
 	case tierTrampoline:
 		return a.trampoline
+	case tierEarly:
+		return a.early
 	case tierProbe:
 		return a.probe
 	}
