@@ -100,6 +100,7 @@ func (d *Detector) Detect(ev *event.Event, found func(event.Finding)) {
 // file remembers what was written.
 func (d *Detector) file(ev *event.Event, found func(event.Finding)) {
 	f := ev.File
+	d.late.on = d.late.on || f.Merged
 	w := d.writer(ev.Process)
 	if w.scope == 0 || f.Result < 0 || f.Memfd || f.Type != "" && f.Type != "file" {
 		return
@@ -113,7 +114,6 @@ func (d *Detector) file(ev *event.Event, found func(event.Finding)) {
 		d.files.put(inode, &w.entry, ev.Boot)
 		d.files.put(path, &w.entry, ev.Boot)
 		if f.Merged {
-			d.late.on = true
 			if ran := d.late.take(inode, path, ev.Boot); ran != nil {
 				d.exec(ran, found)
 			}

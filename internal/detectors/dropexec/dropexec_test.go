@@ -132,7 +132,9 @@ func TestLateNews(t *testing.T) {
 		})
 		return got
 	}
-	told(1e9, "/other")
+	person := file(event.KindFileClose, 1e9, person(proc("/bin/vi")), "/other", 0) // anybody's news will do
+	person.File.Merged = true
+	d.Detect(person, nil)
 	if got := detectest.Detect(t, d, run(3e9, proc("/tmp/x"), 42)); got != "" {
 		t.Errorf("before the news: %q", got)
 	}
