@@ -23,15 +23,45 @@ func (p *printer) featureTable(features []event.Feature, why bool) {
 	for _, f := range features {
 		wide, tier = max(wide, columns(event.Safe(f.Name))), max(tier, columns(event.Safe(f.Tier)))
 	}
+	said := map[string]string{}
 	for _, g := range groups {
 		p.line(p.bold(event.Safe(g)))
 		for _, f := range rows[g] {
-			p.featureRow(f, wide, tier, why)
+			p.featureRow(f, wide, tier)
+			if why {
+				p.featureWhy(f, said)
+			}
 		}
 	}
 }
 
-func (p *printer) featureRow(f event.Feature, wide, tier int, why bool) {
+// featureWhy prints what stands in the way of something better. A reason and
+// cure that an earlier feature had are told by its name.
+func (p *printer) featureWhy(f event.Feature, said map[string]string) {
+	tier, reason, cut := strings.Cut(f.Why, ": ")
+	if !cut {
+		tier, reason = "", f.Why
+	}
+	if reason == "" && f.Cure == "" {
+		return
+	}
+	if first, known := said[reason+"\n"+f.Cure]; known {
+		if tier != "" {
+			tier += ": "
+		}
+		p.wrapped("      why: ", event.Safe(tier)+"as for “"+event.Safe(first)+"”")
+		return
+	}
+	said[reason+"\n"+f.Cure] = f.Name
+	if f.Why != "" {
+		p.wrapped("      why: ", event.Safe(f.Why))
+	}
+	if f.Cure != "" {
+		p.wrapped("     cure: ", event.Safe(f.Cure))
+	}
+}
+
+func (p *printer) featureRow(f event.Feature, wide, tier int) {
 	colour, mark := p.green, "✓"
 	switch {
 	case f.Guarantee == event.Absent && f.Essential:
@@ -44,15 +74,6 @@ func (p *printer) featureRow(f event.Feature, wide, tier int, why bool) {
 		name = "–"
 	}
 	p.line("  " + colour(mark) + " " + pad(event.Safe(f.Name), wide) + "  " + p.colourOf(f.Guarantee)(pad(string(f.Guarantee), 8)) + "  " + strings.TrimRight(pad(event.Safe(name), tier), " "))
-	if !why {
-		return
-	}
-	if f.Why != "" {
-		p.wrapped("      why: ", event.Safe(f.Why))
-	}
-	if f.Cure != "" {
-		p.wrapped("     cure: ", event.Safe(f.Cure))
-	}
 }
 
 func (p *printer) colourOf(g event.Guarantee) func(string) string {
