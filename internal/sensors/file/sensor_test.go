@@ -25,6 +25,21 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// TestBudget wants the verifier's work for each program far below its limit of
+// a million instructions.
+func TestBudget(t *testing.T) {
+	h := start(t)
+	if h.sensor.unit == nil {
+		t.Skip("no programs on this kernel")
+	}
+	for _, p := range h.k.Programs() {
+		t.Logf("%-16s %7d instructions verified", p.Name, p.VerifiedInsns)
+		if p.VerifiedInsns > 200_000 {
+			t.Errorf("%s: %d instructions verified", p.Name, p.VerifiedInsns)
+		}
+	}
+}
+
 // need skips by name where this kernel has no way to tell the kind.
 func (h *harness) need(kind event.Kind) {
 	h.t.Helper()
