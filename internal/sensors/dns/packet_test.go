@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +55,11 @@ func with(frame []byte, at int, more []byte, change map[int]byte) []byte {
 // TestPackets runs the program over packets as the network could send them.
 func TestPackets(t *testing.T) {
 	k := openKernel(t)
+	for _, old := range []string{"5.10.", "6.1.", "6.12."} {
+		if strings.HasPrefix(k.Environment().Release, old) {
+			t.Skip("BPF_PROG_RUN of this kernel does not set data and data_end for cgroup programs; the other tests send real packets")
+		}
+	}
 	spec, err := loadDns()
 	if err != nil {
 		t.Fatal(err)
