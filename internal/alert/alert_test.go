@@ -113,6 +113,24 @@ func TestGrouping(t *testing.T) {
 	}
 }
 
+func TestObjectsOfActs(t *testing.T) {
+	m, s, _ := manager(Options{})
+	find := func(ev event.Event) {
+		ev.Process, ev.Time = shell, start
+		m.Add(event.Finding{Rule: event.Rule{ID: "r"}, Event: &ev})
+	}
+	for range 2 {
+		find(event.Event{Kind: event.KindFileCreate, File: &event.FileAct{Path: "/etc/cron.d/a"}})
+		find(event.Event{Kind: event.KindFileRename, File: &event.FileAct{Path: "/tmp/x", NewPath: "/etc/cron.d/b"}})
+		find(event.Event{Kind: event.KindNetConnect, Net: &event.Net{RemoteAddr: "192.0.2.1"}})
+		find(event.Event{Kind: event.KindNetConnect, Net: &event.Net{RemoteAddr: "192.0.2.2"}})
+		find(event.Event{Kind: event.KindPtrace, Privilege: &event.Privilege{Target: &event.Target{PID: 7}}})
+	}
+	if len(s.byID) != 5 {
+		t.Errorf("%d alerts of acts on 5 objects", len(s.byID))
+	}
+}
+
 func TestLineageWithoutSession(t *testing.T) {
 	top := process(50, 0, "/a", initProc)
 	if got, want := lineage(process(52, 0, "/c", process(51, 0, "/b", top))), top.Key(); got != want {

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/binary"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 type key struct {
 	rule   string
 	tree   event.Key // leader of the process's session
-	object string    // what was run
+	object string    // what was run, and what it acted upon
 	rest   bool      // takes what a rule finds beyond its burst
 }
 
@@ -28,7 +29,34 @@ func keyOf(f *event.Finding) key {
 	if x := f.Event.Exec; x != nil && x.Script != "" {
 		k.object = string(x.Script)
 	}
+	if what := acted(f.Event); what != "" {
+		k.object += "\x00" + what
+	}
 	return k
+}
+
+// acted names what an event other than an exec was done to, so that two files
+// or two peers of one program are two alerts.
+func acted(ev *event.Event) string {
+	switch {
+	case ev.File != nil && ev.File.NewPath != "":
+		return string(ev.File.NewPath)
+	case ev.File != nil:
+		return string(ev.File.Path)
+	case ev.Mount != nil:
+		return string(ev.Mount.Target)
+	case ev.Net != nil && ev.Net.Path != "":
+		return string(ev.Net.Path)
+	case ev.Net != nil:
+		return ev.Net.RemoteAddr
+	case ev.DNS != nil:
+		return string(ev.DNS.Name)
+	case ev.Privilege != nil && ev.Privilege.Target != nil:
+		return strconv.FormatUint(uint64(ev.Privilege.Target.PID), 10)
+	case ev.Privilege != nil:
+		return string(ev.Privilege.Name)
+	}
+	return ""
 }
 
 // lineage identifies the process tree that p belongs to: its session. A login,

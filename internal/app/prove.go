@@ -65,10 +65,17 @@ func (a *Agent) finding(f event.Finding) {
 }
 
 // Canary reports whether p is a canary of this agent: our own child, which
-// executes a file of the directory that only we write to. What canaries do is
-// an event like everything else, but nobody's alert.
+// executes our own binary, or a file of the directory that only we write to.
+// What canaries do is an event like everything else, but nobody's alert.
 func Canary(p *event.Process) bool {
-	return p != nil && int(p.PPID) == os.Getpid() && strings.Contains(string(p.Exe), fmt.Sprintf("/merlon-canary-%d-", os.Getpid()))
+	if p == nil || int(p.PPID) != os.Getpid() {
+		return false
+	}
+	if strings.Contains(string(p.Exe), fmt.Sprintf("/merlon-canary-%d-", os.Getpid())) {
+		return true
+	}
+	self, err := os.Executable()
+	return err == nil && string(p.Exe) == self
 }
 
 // ourselves reports whether p is this agent. An agent in a pid namespace of
