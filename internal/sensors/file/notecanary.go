@@ -40,9 +40,8 @@ func fanotifyCanary(ctx context.Context, log *slog.Logger) (seen map[event.Kind]
 			kinds = append(kinds, a.kind)
 		}
 	}
-	n.want(kinds)
-	if len(n.marked) == 0 {
-		return nil, "attach", errNoMark
+	if err := n.want(kinds); err != nil {
+		return nil, "attach", err
 	}
 	n.watch([]string{dir + "/"})
 	c := &collector{seen: make(map[event.Kind]bool), d: NewDecoder(), dir: dir}

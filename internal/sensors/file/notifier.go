@@ -64,18 +64,18 @@ func noteMask(kinds []event.Kind) (mask uint64) {
 	return mask
 }
 
-// want makes the group tell of these kinds and no others.
-func (n *notifier) want(kinds []event.Kind) {
+// want makes the group tell of these kinds and no others. It is an error when
+// it can tell of none.
+func (n *notifier) want(kinds []event.Kind) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(kinds) == 0 && n.fd < 0 {
-		return
+		return nil
 	}
 	if n.fd < 0 {
 		fd, err := newGroup()
 		if err != nil {
-			n.log.Warn("files are not seen", "err", err)
-			return
+			return err
 		}
 		n.fd = fd
 		close(n.opened)
@@ -85,13 +85,17 @@ func (n *notifier) want(kinds []event.Kind) {
 		set[k] = true
 	}
 	n.kinds, n.mask = set, noteMask(kinds)
-	if mounts, err := readMounts(mountinfo); err != nil {
-		n.log.Warn("mounts can't be read", "err", err)
-	} else {
-		n.mounts = mounts
-		n.mark(mounts)
+	mounts, err := readMounts(mountinfo)
+	if err != nil {
+		return err
 	}
+	n.mounts = mounts
+	n.mark(mounts)
 	n.markWatched()
+	if n.mask != 0 && len(n.marked) == 0 {
+		return errNoMark
+	}
+	return nil
 }
 
 // mountinfo lists the mounts that are marked.

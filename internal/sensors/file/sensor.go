@@ -135,8 +135,13 @@ func (s *Sensor) Attach(ctx context.Context, kinds []event.Kind) error {
 			noted = append(noted, k)
 		}
 	}
-	s.notes.want(noted)
 	want := s.programs(kinds)
+	if err := s.notes.want(noted); err != nil {
+		if len(want) == 0 {
+			return fmt.Errorf("attach file sensor: %w", err)
+		}
+		s.log.Warn("some acts on files are not seen", "err", err)
+	}
 	if s.unit == nil {
 		if len(want) == 0 {
 			return nil
