@@ -25,6 +25,10 @@ var matrixPackages = []string{
 	"internal/kernel",
 	"internal/ring",
 	"internal/sensors/process",
+	"internal/sensors/file",
+	"internal/sensors/network",
+	"internal/sensors/dns",
+	"internal/sensors/privilege",
 }
 
 var (

@@ -21,7 +21,7 @@ var errShort = errors.New("decode record: shorter than its lengths say")
 
 // Decoder turns the records of dns.bpf.c into events. One goroutine uses it.
 type Decoder struct {
-	clock   clock
+	clock   record.Clock
 	parser  proto.Parser
 	streams streams
 	parts   []event.DNS // allocated, not used yet
@@ -87,7 +87,7 @@ func (d *Decoder) event(rec []byte, r *dnsDnsRec, msg []byte, size int, ev *even
 	}
 	out := &d.parts[0]
 	d.parts = d.parts[1:]
-	ev.Boot, ev.CPU, ev.Time = r.Hdr.Time, r.Hdr.Cpu, d.clock.wall(r.Hdr.Time)
+	ev.Boot, ev.CPU, ev.Time = r.Hdr.Time, r.Hdr.Cpu, d.clock.Wall(r.Hdr.Time)
 	ev.Kind, ev.DNS = event.KindDNS, out
 	if r.Actor.Pid != 0 {
 		if a, _, err := record.View[kernel.Actor](rec[actorAt:]); err == nil {

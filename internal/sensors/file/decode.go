@@ -1,6 +1,7 @@
 package file
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -11,6 +12,8 @@ import (
 	"github.com/merlon/merlon/internal/kernel"
 	"github.com/merlon/merlon/internal/record"
 )
+
+var errShort = errors.New("decode record: shorter than its lengths say")
 
 // wire says what the records become.
 func wire(k fileEventKind) event.Kind {
@@ -52,7 +55,7 @@ const block = 16
 // events. It allocates what the events keep and nothing else. One goroutine
 // uses it.
 type Decoder struct {
-	clock clock
+	clock record.Clock
 	texts record.Texts
 	names map[string]string
 	acts  []event.FileAct // allocated, not used yet
@@ -79,7 +82,7 @@ func (d *Decoder) Decode(rec []byte, ev *event.Event) error {
 	if err != nil {
 		return err
 	}
-	ev.Kind, ev.Boot, ev.Time, ev.CPU = kind, hdr.Time, d.clock.wall(hdr.Time), hdr.Cpu
+	ev.Kind, ev.Boot, ev.Time, ev.CPU = kind, hdr.Time, d.clock.Wall(hdr.Time), hdr.Cpu
 	return nil
 }
 

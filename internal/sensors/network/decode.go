@@ -18,7 +18,7 @@ import (
 // Decoder turns the records of network.bpf.c into events. It allocates what
 // the events keep and nothing else. One goroutine uses it.
 type Decoder struct {
-	clock clock
+	clock record.Clock
 	texts record.Texts
 	nets  []event.Net // allocated, not used yet
 }
@@ -36,7 +36,7 @@ func (d *Decoder) Decode(rec []byte, ev *event.Event) error {
 	if err != nil {
 		return err
 	}
-	ev.Boot, ev.Time, ev.CPU = hdr.Time, d.clock.wall(hdr.Time), hdr.Cpu
+	ev.Boot, ev.Time, ev.CPU = hdr.Time, d.clock.Wall(hdr.Time), hdr.Cpu
 	kind := kindOf(hdr.Kind)
 	switch {
 	case kind == "":
@@ -201,22 +201,6 @@ func protocol(p uint16) string {
 		return "sctp"
 	}
 	return strconv.Itoa(int(p))
-}
-
-// clock turns nanoseconds since boot into wall-clock time. The offset between
-// the two is read anew for every second of events, so that it follows steps of
-// the wall clock.
-type clock struct {
-	offset int64  // wall clock minus boot clock, ns
-	until  uint64 // boot time up to which offset holds
-}
-
-func (c *clock) wall(boot uint64) time.Time {
-	if boot >= c.until || c.until-boot > 2*uint64(time.Second) {
-		c.offset = time.Now().UnixNano() - int64(bootNow())
-		c.until = boot + uint64(time.Second)
-	}
-	return time.Unix(0, int64(boot)+c.offset)
 }
 
 // bootNow returns nanoseconds since boot, suspend included.

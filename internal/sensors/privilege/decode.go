@@ -15,7 +15,7 @@ import (
 // Decoder turns the records of privilege.bpf.c into events. It allocates what
 // the events keep, several at a time. One goroutine uses it.
 type Decoder struct {
-	clock clock
+	clock record.Clock
 	texts record.Texts
 	parts []part
 	types map[uint32]string // sets of namespaces met, as text
@@ -80,7 +80,7 @@ func (d *Decoder) Decode(rec []byte, ev *event.Event) error {
 	}
 	p.priv.Cause = cause(kind, p, r)
 	ev.Thread = actor.Thread(d.texts.Get(comm))
-	ev.Boot, ev.Time, ev.CPU = r.Hdr.Time, d.clock.wall(r.Hdr.Time), r.Hdr.Cpu
+	ev.Boot, ev.Time, ev.CPU = r.Hdr.Time, d.clock.Wall(r.Hdr.Time), r.Hdr.Cpu
 	ev.Kind, ev.Privilege = kind, &p.priv
 	return nil
 }

@@ -1,8 +1,10 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"strconv"
 	"time"
 
@@ -13,6 +15,11 @@ import (
 	"github.com/merlon/merlon/internal/record"
 )
 
+var (
+	errShort = errors.New("decode record: shorter than its lengths say")
+	pageSize = os.Getpagesize()
+)
+
 // keepArgs is how much of an argument vector stays with a process after its
 // exec event is gone, in bytes.
 const keepArgs = 4096
@@ -20,7 +27,7 @@ const keepArgs = 4096
 // Decoder turns the records of process.bpf.c into events. It allocates what
 // the events keep and nothing else. One goroutine uses it.
 type Decoder struct {
-	clock clock
+	clock record.Clock
 	parts parts
 	keep  record.Texts // strings that stay with the process
 	more  record.Texts // strings that only the exec event holds
@@ -42,7 +49,7 @@ func (d *Decoder) Decode(rec []byte, ev *event.Event) error {
 		return err
 	}
 	ev.Boot = hdr.Time
-	ev.Time = d.clock.wall(hdr.Time)
+	ev.Time = d.clock.Wall(hdr.Time)
 	ev.CPU = hdr.Cpu
 	switch processEventKind(hdr.Kind) {
 	case processEventKindKIND_EXEC:

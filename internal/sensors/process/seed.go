@@ -93,7 +93,7 @@ func (d *Decoder) seed(r *processSeedRec, text []byte, ev *event.Event) {
 	}
 	p.Origin = event.OriginSeed
 	ev.Kind, ev.Process, ev.Boot, ev.CPU = event.KindTask, p, r.Hdr.Time, r.Hdr.Cpu
-	ev.Time = d.clock.wall(r.Hdr.Time)
+	ev.Time = d.clock.Wall(r.Hdr.Time)
 }
 
 // cmdline returns the first 4 KiB of a process's argument vector.
@@ -141,7 +141,7 @@ func seedProc(ctx context.Context, d *Decoder, seen map[uint32]bool, emit func(*
 	}
 	for _, p := range procs {
 		p.PStart = starts[p.PPID]
-		ev := event.Event{Kind: event.KindTask, Process: p, Boot: uint64(now.Nano()), Time: d.clock.wall(uint64(now.Nano()))}
+		ev := event.Event{Kind: event.KindTask, Process: p, Boot: uint64(now.Nano()), Time: d.clock.Wall(uint64(now.Nano()))}
 		emit(&ev)
 	}
 	return ctx.Err()

@@ -45,6 +45,10 @@ var disguises = map[string]func() error{
 	"update": shell,
 	"nginx":  nginx,
 	"helper": shell,
+
+	"fetcher": fetcher,
+	"escaper": escaper,
+	"waiter":  waiter,
 }
 
 // shell says who it is, as `id` would.
@@ -60,7 +64,10 @@ func drive() error {
 		return err
 	}
 	defer a.stop()
-	for _, attack := range attacks() {
+	if err := a.tried(); err != nil {
+		return err
+	}
+	for _, attack := range append(attacks(), reaching()...) {
 		r := report.Record{Stage: report.Attack, Rule: attack.rule, Title: attack.title, Did: attack.did}
 		if err := attack.act(); err != nil {
 			r.Problem = err.Error()

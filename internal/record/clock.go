@@ -1,4 +1,4 @@
-package dns
+package record
 
 import (
 	"time"
@@ -6,15 +6,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// clock turns nanoseconds since boot into wall-clock time. The offset between
+// Clock turns nanoseconds since boot into wall-clock time. The offset between
 // the two is read anew for every second of events, so that it follows steps of
-// the wall clock.
-type clock struct {
+// the wall clock. The zero value is ready; one goroutine uses it.
+type Clock struct {
 	offset int64  // wall clock minus boot clock, ns
 	until  uint64 // boot time up to which offset holds
 }
 
-func (c *clock) wall(boot uint64) time.Time {
+// Wall returns the wall-clock time of an instant in nanoseconds since boot.
+func (c *Clock) Wall(boot uint64) time.Time {
 	if boot >= c.until || c.until-boot > 2*uint64(time.Second) {
 		var ts unix.Timespec
 		if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) == nil {
