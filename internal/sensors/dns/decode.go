@@ -21,7 +21,7 @@ var errShort = errors.New("decode record: shorter than its lengths say")
 
 // Decoder turns the records of dns.bpf.c into events. One goroutine uses it.
 type Decoder struct {
-	clock   record.Clock
+	clock   kernel.Clock
 	parser  proto.Parser
 	streams streams
 	parts   []event.DNS // allocated, not used yet

@@ -55,7 +55,7 @@ const block = 16
 // events. It allocates what the events keep and nothing else. One goroutine
 // uses it.
 type Decoder struct {
-	clock record.Clock
+	clock kernel.Clock
 	texts record.Texts
 	names map[string]string
 	acts  []event.FileAct // allocated, not used yet

@@ -18,7 +18,7 @@ import (
 // Decoder turns the records of network.bpf.c into events. It allocates what
 // the events keep and nothing else. One goroutine uses it.
 type Decoder struct {
-	clock record.Clock
+	clock kernel.Clock
 	texts record.Texts
 	nets  []event.Net // allocated, not used yet
 }

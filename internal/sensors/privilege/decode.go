@@ -15,7 +15,7 @@ import (
 // Decoder turns the records of privilege.bpf.c into events. It allocates what
 // the events keep, several at a time. One goroutine uses it.
 type Decoder struct {
-	clock record.Clock
+	clock kernel.Clock
 	texts record.Texts
 	parts []part
 	types map[uint32]string // sets of namespaces met, as text

@@ -12,6 +12,7 @@ import (
 
 	"github.com/merlon/merlon/internal/contract"
 	"github.com/merlon/merlon/internal/event"
+	"github.com/merlon/merlon/internal/kernel"
 	"github.com/merlon/merlon/internal/record"
 )
 
@@ -27,7 +28,7 @@ const keepArgs = 4096
 // Decoder turns the records of process.bpf.c into events. It allocates what
 // the events keep and nothing else. One goroutine uses it.
 type Decoder struct {
-	clock record.Clock
+	clock kernel.Clock
 	parts parts
 	keep  record.Texts // strings that stay with the process
 	more  record.Texts // strings that only the exec event holds

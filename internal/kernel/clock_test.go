@@ -1,4 +1,4 @@
-package record_test
+package kernel_test
 
 import (
 	"testing"
@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/merlon/merlon/internal/record"
+	"github.com/merlon/merlon/internal/kernel"
 )
 
 func TestClock(t *testing.T) {
@@ -15,7 +15,7 @@ func TestClock(t *testing.T) {
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
 		t.Fatal(err)
 	}
-	var c record.Clock
+	var c kernel.Clock
 	now := c.Wall(uint64(ts.Nano()))
 	after := time.Now()
 	// A step of the wall clock in between would take this apart; it is told then.
