@@ -147,6 +147,33 @@ func TestWholeCreate(t *testing.T) {
 	h.compare(want, ev)
 }
 
+// TestQuietDevices writes to /dev/null under another name: only its making is
+// told, and the same of a device that keeps what is written.
+func TestQuietDevices(t *testing.T) {
+	onThread(t)
+	h := start(t)
+	dir := tempDir(t)
+	null, zero := filepath.Join(dir, "null"), filepath.Join(dir, "zero")
+	for path, dev := range map[string]uint64{null: unix.Mkdev(1, 3), zero: unix.Mkdev(1, 5)} {
+		if err := unix.Mknod(path, unix.S_IFCHR|0o600, int(dev)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("x"), 0); err != nil {
+			t.Skipf("devices can't be opened here: %v", err)
+		}
+	}
+	last := h.file(dir, "last", 0o600)
+	h.of(event.KindFileClose, last)
+	h.of(event.KindFileClose, zero)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, ev := range h.events {
+		if ev.File != nil && string(ev.File.Path) == null && (ev.Kind == event.KindFileClose || ev.Kind == event.KindFileOpen) {
+			t.Errorf("%s of %s", ev.Kind, null)
+		}
+	}
+}
+
 func TestWholeNodes(t *testing.T) {
 	onThread(t)
 	h := start(t)

@@ -28,6 +28,7 @@ type attributes struct {
 	ino           uint64
 	size          uint64
 	dev           uint32
+	rdev          uint64
 	fs            string
 	times         [2]unix.StatxTimestamp // of access and change of contents
 	known, exists bool
@@ -75,7 +76,7 @@ func (t *teller) tell(n *note, kinds map[event.Kind]bool, feed contract.Feed, hu
 		put(event.KindFileRename, fileEventKindKIND_FILE_RENAME, "")
 	}
 	to, toStatus = "", record.PathOK
-	if n.mask&unix.FAN_OPEN != 0 {
+	if n.mask&unix.FAN_OPEN != 0 && !quiet(after) {
 		put(event.KindFileOpen, fileEventKindKIND_FILE_OPEN, "")
 	}
 	if n.mask&unix.FAN_ATTRIB != 0 && len(n.name) > 0 && n.mask&unix.FAN_DELETE == 0 {
@@ -88,7 +89,7 @@ func (t *teller) tell(n *note, kinds map[event.Kind]bool, feed contract.Feed, hu
 		put(kind, wire, "")
 		r.Bits &^= uint16(fileFileBitBIT_PARTIAL)
 	}
-	if n.mask&unix.FAN_CLOSE_WRITE != 0 {
+	if n.mask&unix.FAN_CLOSE_WRITE != 0 && !quiet(after) {
 		r.Bits |= uint16(fileFileBitBIT_WRITE)
 		put(event.KindFileClose, fileEventKindKIND_FILE_CLOSE, "")
 		r.Bits &^= uint16(fileFileBitBIT_WRITE)
@@ -99,6 +100,18 @@ func (t *teller) tell(n *note, kinds map[event.Kind]bool, feed contract.Feed, hu
 		}
 		put(event.KindFileDelete, fileEventKindKIND_FILE_DELETE, "")
 	}
+}
+
+// quiet reports whether opening and closing the file is known to mean nothing,
+// as quiet in watch.h does.
+func quiet(a attributes) bool {
+	switch a.mode & unix.S_IFMT {
+	case unix.S_IFIFO, unix.S_IFSOCK:
+		return a.exists
+	case unix.S_IFCHR:
+		return a.exists && (a.rdev == unix.Mkdev(1, 3) || a.rdev == unix.Mkdev(5, 0)) // null, tty
+	}
+	return false
 }
 
 // created tells a new name apart: a hard link, a symbolic link, or a file.
@@ -179,7 +192,7 @@ func (t *teller) look(n *note, where string, gone bool) (before, now attributes)
 	if where == "" || unix.Statx(unix.AT_FDCWD, where, flags, unix.STATX_BASIC_STATS, &st) != nil || before.known && before.ino != st.Ino {
 		return before, now
 	}
-	now = attributes{mode: st.Mode, uid: st.Uid, gid: st.Gid, links: st.Nlink, ino: st.Ino, size: st.Size, dev: st.Dev_major<<20 | st.Dev_minor,
+	now = attributes{mode: st.Mode, uid: st.Uid, gid: st.Gid, links: st.Nlink, ino: st.Ino, size: st.Size, dev: st.Dev_major<<20 | st.Dev_minor, rdev: unix.Mkdev(st.Rdev_major, st.Rdev_minor),
 		times: [2]unix.StatxTimestamp{st.Atime, st.Mtime}, known: true, exists: true, fresh: true}
 	if m, ok := t.paths.mount(n.fsid()); ok {
 		now.dev, now.fs = m.dev, m.fs
