@@ -284,6 +284,7 @@ func (a *Agent) close() error {
 
 func kernelOptions(c *config.Config, log *slog.Logger) kernel.Options {
 	return kernel.Options{
+		Canary:  []string{"/proc/self/exe", "version"},
 		BTFPath: c.Kernel.BTF, PinDir: c.Kernel.PinDir, Log: log,
 		CriticalBytes: uint32(c.Rings.Critical), BulkBytes: uint32(c.Rings.Bulk),
 	}

@@ -36,7 +36,7 @@ type Options struct {
 	BulkBytes     uint32       // size of the ring events_bulk; 0 as declared
 	PinDir        string       // where units are pinned; default /sys/fs/bpf/merlon
 	Log           *slog.Logger // default discards
-	Canary        []string     // command whose exec is the canary of Rank; default /proc/self/exe version
+	Canary        []string     // command whose exec is the canary of Rank, harmless however often it runs; RunCanary fails without one
 }
 
 // Kernel is the running kernel as the agent uses it. Any goroutine may call
@@ -90,9 +90,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if len(o.Canary) == 0 {
-		o.Canary = []string{"/proc/self/exe", "version"}
 	}
 	return o
 }

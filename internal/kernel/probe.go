@@ -60,6 +60,9 @@ func (p *Probe) Unit() *Unit { return p.u }
 // records carry. The command's exit status does not matter.
 func (p *Probe) RunCanary(ctx context.Context) (pid int, err error) {
 	argv := p.k.opts.Canary
+	if len(argv) == 0 {
+		return 0, errors.New("run canary: no command is given (Options.Canary)")
+	}
 	return p.k.runChild(ctx, func() (*exec.Cmd, error) {
 		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 		cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
