@@ -27,6 +27,7 @@ func (s *Sensor) Probe(ctx context.Context) []event.Feature {
 	s.mu.Unlock()
 	features := s.rank(ctx, list)
 	s.addFanotify(ctx, list, features)
+	s.explain(list, features)
 	tiers := make(map[event.Kind]string)
 	for i, a := range list {
 		f := &features[i]
@@ -55,8 +56,8 @@ func (s *Sensor) rank(ctx context.Context, list []act) []event.Feature {
 	specs := make([]kernel.FeatureSpec, 0, len(list))
 	for _, a := range list {
 		f := kernel.FeatureSpec{Name: a.name, Group: group, Kinds: []event.Kind{a.kind}}
-		for _, tier := range []string{tierTrampoline, tierEarly, tierProbe} {
-			if len(a.programs(tier)) == 0 {
+		for _, tier := range []string{tierTrampoline, tierEarly, tierProbe, tierCalls} {
+			if len(a.programs(tier)) == 0 || tier == tierCalls && !s.full {
 				continue
 			}
 			f.Hooks = append(f.Hooks, kernel.Hook{Tier: tier, Programs: a.programs(tier), Knobs: knobs, Guarantee: event.Observe,
@@ -158,5 +159,27 @@ func (s *Sensor) addFanotify(ctx context.Context, list []act, features []event.F
 			attempt.Stage, attempt.Cause = "canary", "no notification of the act came"
 		}
 		f.Tried = append(f.Tried, attempt)
+	}
+}
+
+// What looking at the exits of system calls costs; with those at the entries,
+// as the privilege sensor needs them, it is 62 ns.
+const callPrice = "33 ns on every system call"
+
+// explain adds to the features what the full profile would change, or costs.
+func (s *Sensor) explain(list []act, features []event.Feature) {
+	for i := range list {
+		f := &features[i]
+		switch {
+		case f.Tier == tierCalls:
+			f.Why += "; looks at system calls instead: " + callPrice
+		case s.full || len(list[i].programs(tierCalls)) == 0:
+		case f.Guarantee == event.Absent || strings.HasPrefix(f.Tier, tierFanotify):
+			f.Why += "; system calls tell it only in profile: full"
+			if f.Cure != "" {
+				f.Cure += "; or "
+			}
+			f.Cure += "profile: full, which costs " + callPrice
+		}
 	}
 }

@@ -8,7 +8,7 @@
  * (fexit) tells it with its outcome, file_k_* (kprobe) tells it at once,
  * without. Where the hook already knows the outcome there is no file_x_*.
  */
-#include "watch.h"
+#include "syscall.h"
 
 /*
  * The inode operations' helpers got a first argument in Linux 5.12
@@ -402,13 +402,20 @@ int file_k_rmxattr(__u64 *ctx)
 SEC("fentry/security_file_open")
 int file_e_open(__u64 *ctx)
 {
-	return opened((void *)ctx[0]);
+	return opened((void *)ctx[0], BIT_NO_RESULT, 0);
 }
 
 SEC("kprobe/security_file_open")
 int file_k_open(__u64 *ctx)
 {
-	return opened((void *)ctx[K1]);
+	return opened((void *)ctx[K1], BIT_NO_RESULT, 0);
+}
+
+/* sys_exit(regs, ret): attached in the full profile only. */
+SEC("raw_tp/sys_exit")
+int file_s_open(struct bpf_raw_tracepoint_args *ctx)
+{
+	return call_left((void *)ctx->args[0], ctx->args[1]);
 }
 
 /* The last close of an open file, in whatever thread drops it. */

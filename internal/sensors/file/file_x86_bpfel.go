@@ -220,6 +220,16 @@ type fileOldName struct {
 	Name [256]uint8
 }
 
+type fileOpenCall uint32
+
+const (
+	fileOpenCallOPEN_NONE   fileOpenCall = 0
+	fileOpenCallOPEN_ARG2   fileOpenCall = 1
+	fileOpenCallOPEN_ARG3   fileOpenCall = 2
+	fileOpenCallOPEN_CREAT  fileOpenCall = 3
+	fileOpenCallOPEN_MEMORY fileOpenCall = 4
+)
+
 type filePathStatus uint32
 
 const (
@@ -295,6 +305,7 @@ const (
 	fileProgFileK_umount   = "file_k_umount"
 	fileProgFileK_unlink   = "file_k_unlink"
 	fileProgFileN_rmdir    = "file_n_rmdir"
+	fileProgFileS_open     = "file_s_open"
 	fileProgFileX_attr     = "file_x_attr"
 	fileProgFileX_create   = "file_x_create"
 	fileProgFileX_link     = "file_x_link"
@@ -308,6 +319,7 @@ const (
 	fileProgFileX_setxattr = "file_x_setxattr"
 	fileProgFileX_symlink  = "file_x_symlink"
 	fileProgFileX_unlink   = "file_x_unlink"
+	fileVarFileCalls       = "file_calls"
 	fileVarFileRdata       = "file_rdata"
 	fileVarFileSelf        = "file_self"
 	fileVarFileShift       = "file_shift"
@@ -393,6 +405,7 @@ type fileProgramSpecs struct {
 	FileK_umount   *ebpf.ProgramSpec `ebpf:"file_k_umount"`
 	FileK_unlink   *ebpf.ProgramSpec `ebpf:"file_k_unlink"`
 	FileN_rmdir    *ebpf.ProgramSpec `ebpf:"file_n_rmdir"`
+	FileS_open     *ebpf.ProgramSpec `ebpf:"file_s_open"`
 	FileX_attr     *ebpf.ProgramSpec `ebpf:"file_x_attr"`
 	FileX_create   *ebpf.ProgramSpec `ebpf:"file_x_create"`
 	FileX_link     *ebpf.ProgramSpec `ebpf:"file_x_link"`
@@ -428,6 +441,7 @@ type fileMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type fileVariableSpecs struct {
+	FileCalls *ebpf.VariableSpec `ebpf:"file_calls"`
 	FileRdata *ebpf.VariableSpec `ebpf:"file_rdata"`
 	FileSelf  *ebpf.VariableSpec `ebpf:"file_self"`
 	FileShift *ebpf.VariableSpec `ebpf:"file_shift"`
@@ -485,6 +499,7 @@ func (m *fileMaps) Close() error {
 //
 // It can be passed to loadFileObjects or ebpf.CollectionSpec.LoadAndAssign.
 type fileVariables struct {
+	FileCalls *ebpf.Variable `ebpf:"file_calls"`
 	FileRdata *ebpf.Variable `ebpf:"file_rdata"`
 	FileSelf  *ebpf.Variable `ebpf:"file_self"`
 	FileShift *ebpf.Variable `ebpf:"file_shift"`
@@ -532,6 +547,7 @@ type filePrograms struct {
 	FileK_umount   *ebpf.Program `ebpf:"file_k_umount"`
 	FileK_unlink   *ebpf.Program `ebpf:"file_k_unlink"`
 	FileN_rmdir    *ebpf.Program `ebpf:"file_n_rmdir"`
+	FileS_open     *ebpf.Program `ebpf:"file_s_open"`
 	FileX_attr     *ebpf.Program `ebpf:"file_x_attr"`
 	FileX_create   *ebpf.Program `ebpf:"file_x_create"`
 	FileX_link     *ebpf.Program `ebpf:"file_x_link"`
@@ -586,6 +602,7 @@ func (p *filePrograms) Close() error {
 		p.FileK_umount,
 		p.FileK_unlink,
 		p.FileN_rmdir,
+		p.FileS_open,
 		p.FileX_attr,
 		p.FileX_create,
 		p.FileX_link,

@@ -81,8 +81,14 @@ func newSensor(t *testing.T, ring uint32) (*kernel.Kernel, *Sensor) {
 // start attaches the kinds (none: all) and collects events until the test ends.
 func start(t *testing.T, kinds ...event.Kind) *harness {
 	t.Helper()
-	h := &harness{t: t}
-	h.k, h.sensor = newSensor(t, 8<<20)
+	k, s := newSensor(t, 8<<20)
+	return startSensor(t, k, s, kinds...)
+}
+
+// startSensor is start with that sensor.
+func startSensor(t *testing.T, k *kernel.Kernel, s *Sensor, kinds ...event.Kind) *harness {
+	t.Helper()
+	h := &harness{t: t, k: k, sensor: s}
 	var wg sync.WaitGroup
 	rd, err := ringbuf.NewReader(h.k.Map("events_bulk"))
 	if err != nil {

@@ -78,6 +78,15 @@ struct watch_key {
 	__u32 pad;
 };
 
+/* Where a call has the flags of the open. */
+enum open_call {
+	OPEN_NONE = 0, /* it opens nothing */
+	OPEN_ARG2 = 1,
+	OPEN_ARG3 = 2,
+	OPEN_CREAT = 3, /* nowhere, they are always the same */
+	OPEN_MEMORY = 4, /* in user memory */
+};
+
 #define NAME_KEY 64
 
 struct name_key {
@@ -94,6 +103,7 @@ struct wire_types {
 	enum event_kind kind;
 	enum file_bit bit;
 	enum watch_flag watch;
+	enum open_call open;
 	enum path_status path_status;
 };
 

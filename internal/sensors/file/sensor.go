@@ -3,7 +3,8 @@
 //
 // It takes the kernel's security hooks by trampolines (fentry, fexit), where
 // there are none by kprobes, and where there are neither fanotify's
-// notifications, which tell less. Nothing is attached to any system call.
+// notifications, which tell less. Only in the full profile, and only there, the
+// exits of system calls tell what is opened; else nothing is attached to any.
 // Reads are told of watched files only (contract.PathWatcher).
 package file
 
@@ -25,7 +26,7 @@ import (
 
 // Options of New.
 type Options struct {
-	Full bool         // system calls may be traced; this sensor has no such hook yet
+	Full bool         // system calls may be looked at where only fanotify works
 	Log  *slog.Logger // where trouble is told; nil discards
 	Own  bool         // tell of this very process's acts too: for tests
 }
@@ -35,6 +36,7 @@ type Sensor struct {
 	*Decoder
 	k    *kernel.Kernel
 	log  *slog.Logger
+	full bool   // Options.Full
 	self uint32 // whose acts are not told; 0: everybody's are
 
 	notes *notifier // the fanotify tier
@@ -55,7 +57,7 @@ func New(k *kernel.Kernel, o Options) *Sensor {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Sensor{Decoder: NewDecoder(), k: k, log: o.Log, self: uint32(os.Getpid()), tiers: make(map[event.Kind]string)}
+	s := &Sensor{Decoder: NewDecoder(), k: k, log: o.Log, full: o.Full, self: uint32(os.Getpid()), tiers: make(map[event.Kind]string)}
 	if o.Own {
 		s.self = 0
 	}
@@ -88,7 +90,7 @@ func (s *Sensor) spec() (*ebpf.CollectionSpec, error) {
 }
 
 func (s *Sensor) knobs(self uint32) map[string]any {
-	return map[string]any{fileVarFileSelf: self, fileVarFileShift: uint32(bit(s.shape.shifted)), fileVarFileRdata: uint32(bit(s.shape.rdata))}
+	return map[string]any{fileVarFileSelf: self, fileVarFileCalls: calls(), fileVarFileShift: uint32(bit(s.shape.shifted)), fileVarFileRdata: uint32(bit(s.shape.rdata))}
 }
 
 func bit(b bool) int {

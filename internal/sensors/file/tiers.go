@@ -14,6 +14,7 @@ const (
 	tierTrampoline = "fentry and fexit"
 	tierEarly      = "fentry and fexit, without all outcomes"
 	tierProbe      = "kprobes"
+	tierCalls      = "system call exits"
 	tierFanotify   = "fanotify"
 )
 
@@ -127,6 +128,10 @@ func (a *act) programs(tier string) []string {
 		return a.early
 	case tierProbe:
 		return a.probe
+	case tierCalls:
+		if a.kind == event.KindFileOpen {
+			return []string{fileProgFileS_open}
+		}
 	}
 	return nil
 }

@@ -100,8 +100,9 @@ static __always_inline void from_file(struct act *a, struct file *f, struct inod
 /*
  * opened: after all checks but the security module's and the file system's own
  * (fs/open.c: do_dentry_open). A file that the same call made exists by now.
+ * bits: of enum file_bit; flags: more of them than the file has.
  */
-static __always_inline int opened(struct file *f)
+static __always_inline int opened(struct file *f, __u16 bits, __u32 flags)
 {
 	__u32 mode = BPF_CORE_READ(f, f_mode), slot;
 	struct file_conf *c = conf();
@@ -128,13 +129,14 @@ static __always_inline int opened(struct file *f)
 		return 0;
 	__builtin_memset(&s->act, 0, sizeof(s->act));
 	from_file(&s->act, f, inode);
+	s->act.flags |= flags;
 	if (tell_create) {
 		s->act.kind = KIND_FILE_CREATE;
 		emit(slot);
 	}
 	if (tell_open && (write || (c->watching && watched(slot, s->act.dentry, s->act.mnt)))) {
 		s->act.kind = KIND_FILE_OPEN;
-		s->act.bits = BIT_NO_RESULT | (write ? BIT_WRITE : 0);
+		s->act.bits = bits | (write ? BIT_WRITE : 0);
 		emit(slot);
 	}
 	scratch_put(s);
