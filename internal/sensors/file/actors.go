@@ -10,7 +10,8 @@ import (
 // Bounds of what is remembered of actors: as many, for as long.
 const (
 	maxActors   = 1024
-	actorFresh  = time.Second
+	actorFresh  = 100 * time.Millisecond // an exec or setuid meanwhile is not noticed
+	actorGone   = 2 * time.Second        // an ended process is remembered so long: its pid may be another's by then
 	clockTick   = uint64(time.Second / 100) // USER_HZ is 100 on all our architectures
 	statusBytes = 4096
 )
@@ -39,7 +40,7 @@ func (s *actors) of(pid uint32, now time.Time) fileEventActor {
 	a := fileEventActor{Pid: pid}
 	dir := "/proc/" + strconv.Itoa(int(pid))
 	if pid != 0 && !parseStat(s.read(dir+"/stat"), &a) {
-		if k, ok := s.known[pid]; ok {
+		if k, ok := s.known[pid]; ok && now.Sub(k.read) < actorGone {
 			return k.a // it ended a moment ago
 		}
 		return fileEventActor{Pid: pid}

@@ -411,13 +411,6 @@ int file_k_open(__u64 *ctx)
 	return opened((void *)ctx[K1], BIT_NO_RESULT, 0);
 }
 
-/* sys_exit(regs, ret): attached in the full profile only. */
-SEC("raw_tp/sys_exit")
-int file_s_open(struct bpf_raw_tracepoint_args *ctx)
-{
-	return call_left((void *)ctx->args[0], ctx->args[1]);
-}
-
 /* The last close of an open file, in whatever thread drops it. */
 SEC("fentry/locks_remove_file")
 int file_e_close(__u64 *ctx)

@@ -179,11 +179,9 @@ func (n *notifier) change(fd int, flags uint, mask uint64) error {
 // watch replaces the paths whose opening is told.
 func (n *notifier) watch(paths []string) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.watched = paths
-	if n.fd >= 0 {
-		n.markWatched()
-	}
+	n.mu.Unlock()
+	n.refresh()
 }
 
 const (
@@ -191,18 +189,48 @@ const (
 	maxWatched = 4096 // directories marked below watched ones
 )
 
-// markWatched marks the directories in which watched files are, each by its
-// inode: opening anything elsewhere costs nothing.
-func (n *notifier) markWatched() {
-	want := make(map[string]bool)
-	if n.kinds[event.KindFileOpen] {
-		for _, p := range n.watched {
-			if !strings.HasSuffix(p, "/") {
-				want[filepath.Dir(p)] = true
-				continue
-			}
-			below(p, want)
+// directories returns those in which watched files are. It walks the trees,
+// which takes its time: call it without the lock.
+func (n *notifier) directories(paths []string, mounts map[uint64]mount) map[string]bool {
+	foreign := make(map[string]bool) // where nothing is told of, or the network is waited for
+	for _, m := range mounts {
+		if !m.real() {
+			foreign[m.target] = true
 		}
+	}
+	want := make(map[string]bool)
+	for _, p := range paths {
+		if !strings.HasSuffix(p, "/") {
+			want[filepath.Dir(p)] = true
+			continue
+		}
+		if !below(p, want, foreign) {
+			n.cut(p)
+		}
+	}
+	return want
+}
+
+// cut says once that a watched directory has too many below it.
+func (n *notifier) cut(path string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cuts[path] {
+		return
+	}
+	if n.cuts == nil {
+		n.cuts = make(map[string]bool)
+	}
+	n.cuts[path] = true
+	n.log.Warn("more directories than can be watched for reads: those found last are left out; ask for fewer",
+		"below", path, "most", maxWatched)
+}
+
+// markWatched marks those directories, each by its inode: opening anything
+// elsewhere costs nothing.
+func (n *notifier) markWatched(want map[string]bool) {
+	if !n.kinds[event.KindFileOpen] {
+		want = nil
 	}
 	for dir := range want {
 		if n.inodes[dir] {
@@ -222,18 +250,24 @@ func (n *notifier) markWatched() {
 	}
 }
 
-// below adds the directory and those below it.
-func below(top string, dirs map[string]bool) {
+// below adds the directory and those below it, but not what is mounted there
+// from foreign file systems; false when there are too many.
+func below(top string, dirs, foreign map[string]bool) bool {
+	all := true
 	_ = filepath.WalkDir(filepath.Clean(top), func(p string, d fs.DirEntry, err error) error { // what can't be read is left out
-		if err != nil || !d.IsDir() {
+		switch {
+		case err != nil || !d.IsDir():
 			return nil
-		}
-		if len(dirs) >= maxWatched {
+		case foreign[p]:
+			return fs.SkipDir
+		case len(dirs) >= maxWatched:
+			all = false
 			return fs.SkipAll
 		}
 		dirs[p] = true
 		return nil
 	})
+	return all
 }
 
 // asked reports whether the opening of path was asked for.

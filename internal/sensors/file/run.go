@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 	"unsafe"
@@ -57,9 +58,16 @@ func (s *Sensor) Run(ctx context.Context, feed contract.Feed) error {
 // refresh marks directories that came to be below watched ones.
 func (n *notifier) refresh() {
 	n.mu.Lock()
+	paths, mounts := n.watched, n.mounts
+	n.mu.Unlock()
+	if len(paths) == 0 {
+		return
+	}
+	want := n.directories(paths, mounts)
+	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.fd >= 0 && len(n.watched) > 0 {
-		n.markWatched()
+	if n.fd >= 0 && slices.Equal(paths, n.watched) {
+		n.markWatched(want)
 	}
 }
 
@@ -149,7 +157,8 @@ func (n *notifier) tell(t *teller, b []byte, hurry bool, feed contract.Feed) {
 		var o note
 		var err error
 		if o, b, err = nextNote(b); err != nil {
-			n.log.Warn("a buffer of notifications is cut", "err", err)
+			n.log.Warn("a buffer of notifications is cut: its rest is lost", "err", err)
+			n.overflow(kinds, feed)
 			return
 		}
 		if o.mask&unix.FAN_Q_OVERFLOW != 0 {
@@ -171,7 +180,7 @@ func (n *notifier) tell(t *teller, b []byte, hurry bool, feed contract.Feed) {
 	}
 }
 
-// overflow tells that the kernel's queue was full: of each wanted kind at least
+// overflow tells that notifications are lost, mostly because the kernel's queue was full: of each wanted kind at least
 // one act is missing, fanotify does not tell how many.
 func (n *notifier) overflow(kinds map[event.Kind]bool, feed contract.Feed) {
 	n.paths.forget()

@@ -60,8 +60,8 @@ static __always_inline bool call_compat(void)
 #endif
 }
 
-/* call_opens: whether and how the call that is ending opens files. */
-static __always_inline __u8 call_opens(struct pt_regs *regs, bool compat)
+/* call_opens: how the call that is ending opens files; most calls are seen by their number alone. */
+static __always_inline __u8 call_opens(struct pt_regs *regs, bool *compat)
 {
 	__u32 nr = 0;
 
@@ -73,7 +73,11 @@ static __always_inline __u8 call_opens(struct pt_regs *regs, bool compat)
 #endif
 	if (nr >= CALLS)
 		return OPEN_NONE;
-	return file_calls[(nr & (CALLS - 1)) + (compat ? CALLS : 0)];
+	nr &= CALLS - 1;
+	if (!file_calls[nr] && !file_calls[nr + CALLS])
+		return OPEN_NONE;
+	*compat = call_compat();
+	return file_calls[nr + (*compat ? CALLS : 0)];
 }
 
 /* call_flags: the flags that the call was given and the file doesn't keep. */
@@ -112,16 +116,20 @@ static __always_inline struct file *fd_file(__s64 fd)
 	return file;
 }
 
-static __always_inline int call_left(struct pt_regs *regs, __s64 ret)
+/* sys_exit(regs, ret): attached in the full profile only. */
+SEC("raw_tp/sys_exit")
+int file_s_open(struct bpf_raw_tracepoint_args *ctx)
 {
-	bool compat = call_compat();
-	__u8 how = call_opens(regs, compat);
+	struct pt_regs *regs = (void *)ctx->args[0];
+	__s32 ret = ctx->args[1];
+	bool compat = false;
+	__u8 how = call_opens(regs, &compat);
 	struct file *f;
 	__u32 flags, mode;
 
-	if (how == OPEN_NONE || (__s32)ret < 0)
+	if (how == OPEN_NONE || ret < 0)
 		return 0;
-	f = fd_file((__s32)ret);
+	f = fd_file(ret);
 	if (!f)
 		return 0;
 	mode = BPF_CORE_READ(f, f_mode);

@@ -30,7 +30,7 @@ type attributes struct {
 	dev           uint32
 	rdev          uint64
 	fs            string
-	times         [2]unix.StatxTimestamp // of access and change of contents
+	contents      unix.StatxTimestamp // when they changed
 	known, exists bool
 	fresh         bool // read now, not remembered
 }
@@ -144,7 +144,8 @@ func (t *teller) created(r *fileActRec, n *note, where string, a attributes, dir
 
 // changedKind tells what a change of attributes was: by what is other than it
 // was when last seen. When that is unknown it is told as the first of the
-// three that is wanted. A change of the times only is nothing.
+// three that is wanted. A change of the time of contents is nothing: writing
+// makes it, and touch(1). That of access alone proves nothing, reading makes it.
 func changedKind(before, now attributes, kinds map[event.Kind]bool) (event.Kind, fileEventKind) {
 	known := before.known && now.fresh
 	switch {
@@ -153,7 +154,7 @@ func changedKind(before, now attributes, kinds map[event.Kind]bool) (event.Kind,
 	case known && (before.uid != now.uid || before.gid != now.gid) || !known && kinds[event.KindFileChown]:
 		return event.KindFileChown, fileEventKindKIND_FILE_CHOWN
 	}
-	if known && before.times != now.times {
+	if known && before.contents != now.contents {
 		return "", 0
 	}
 	return event.KindFileXattr, fileEventKindKIND_FILE_XATTR
@@ -193,7 +194,7 @@ func (t *teller) look(n *note, where string, gone bool) (before, now attributes)
 		return before, now
 	}
 	now = attributes{mode: st.Mode, uid: st.Uid, gid: st.Gid, links: st.Nlink, ino: st.Ino, size: st.Size, dev: st.Dev_major<<20 | st.Dev_minor, rdev: unix.Mkdev(st.Rdev_major, st.Rdev_minor),
-		times: [2]unix.StatxTimestamp{st.Atime, st.Mtime}, known: true, exists: true, fresh: true}
+		contents: st.Mtime, known: true, exists: true, fresh: true}
 	if m, ok := t.paths.mount(n.fsid()); ok {
 		now.dev, now.fs = m.dev, m.fs
 	}
