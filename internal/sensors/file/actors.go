@@ -10,8 +10,8 @@ import (
 // Bounds of what is remembered of actors: as many, for as long.
 const (
 	maxActors   = 1024
-	actorFresh  = 100 * time.Millisecond // an exec or setuid meanwhile is not noticed
-	actorGone   = 2 * time.Second        // an ended process is remembered so long: its pid may be another's by then
+	actorFresh  = 100 * time.Millisecond    // an exec or setuid meanwhile is not noticed
+	actorGone   = 2 * time.Second           // an ended process is remembered so long: its pid may be another's by then
 	clockTick   = uint64(time.Second / 100) // USER_HZ is 100 on all our architectures
 	statusBytes = 4096
 )

@@ -31,6 +31,7 @@ type notifier struct {
 	marked  map[uint32]uint64 // masks by device
 	refused map[uint32]bool   // told of already
 	watched []string
+	cuts    map[string]bool // watched ones told to be too large
 	inodes  map[string]bool // marked for their reads
 	mounts  map[uint64]mount
 	cancel  context.CancelFunc // ends run; nil when it does not run
@@ -67,6 +68,7 @@ func noteMask(kinds []event.Kind) (mask uint64) {
 // want makes the group tell of these kinds and no others. It is an error when
 // it can tell of none.
 func (n *notifier) want(kinds []event.Kind) error {
+	defer n.refresh() // after the lock is let go
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(kinds) == 0 && n.fd < 0 {
@@ -91,7 +93,9 @@ func (n *notifier) want(kinds []event.Kind) error {
 	}
 	n.mounts = mounts
 	n.mark(mounts)
-	n.markWatched()
+	if !set[event.KindFileOpen] {
+		n.markWatched(nil)
+	}
 	if n.mask != 0 && len(n.marked) == 0 {
 		return errNoMark
 	}

@@ -55,14 +55,12 @@ func (s *Sensor) Run(ctx context.Context, feed contract.Feed) error {
 	return s.notes.run(ctx, feed)
 }
 
-// refresh marks directories that came to be below watched ones.
+// refresh marks the directories of watched files: also those that came to be
+// since. Two at a time may do so: the second finds all marked.
 func (n *notifier) refresh() {
 	n.mu.Lock()
 	paths, mounts := n.watched, n.mounts
 	n.mu.Unlock()
-	if len(paths) == 0 {
-		return
-	}
 	want := n.directories(paths, mounts)
 	n.mu.Lock()
 	defer n.mu.Unlock()
