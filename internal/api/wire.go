@@ -132,7 +132,8 @@ type Program struct {
 	Name     string  `json:"name"`
 	ID       uint32  `json:"id"`
 	Type     string  `json:"type"`
-	Hook     string  `json:"hook"`
+	Hook     string  `json:"hook"`     // where it is made for
+	Attached bool    `json:"attached"` // to its hook, now
 	Verified uint32  `json:"verified_insns"`
 	Memory   uint64  `json:"memory_bytes"`
 	Runs     uint64  `json:"runs"`

@@ -175,7 +175,7 @@ func (a *Agent) programs(ctx context.Context, cost time.Duration) ([]api.Program
 	list := make([]api.Program, 0, len(after))
 	for _, p := range after {
 		q := api.Program{
-			Name: p.Name, ID: p.ID, Type: p.Type, Hook: p.Attach, Verified: p.VerifiedInsns, Memory: p.Memlock,
+			Name: p.Name, ID: p.ID, Type: p.Type, Hook: p.Attach, Attached: p.Attached, Verified: p.VerifiedInsns, Memory: p.Memlock,
 			Runs: p.RunCount, Nanos: uint64(p.RunTime), Missed: p.RecursionMisses,
 		}
 		if cost > 0 {

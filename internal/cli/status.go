@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -176,23 +177,46 @@ func (p *printer) statusTables(st *api.Status) {
 }
 
 func (p *printer) statusPrograms(st *api.Status) {
+	p.rows(programRows(st))
+	if st.CostOver > 0 {
+		p.line(p.dim(fmt.Sprintf("  measured over %.1f s", st.CostOver)))
+	}
+	p.line("")
+}
+
+// programRows lists the programs, those without a hook last.
+func programRows(st *api.Status) [][]string {
 	head := []string{"PROGRAM", "HOOK", "VERIFIED"}
 	if st.CostOver > 0 {
 		head = append(head, "RUNS", "EACH", "OF A CORE")
 	}
 	rows := [][]string{head}
-	for _, q := range st.Programs {
-		row := []string{event.Safe(q.Name), event.Safe(q.Hook), countText(uint64(q.Verified))}
+	for _, q := range attachedFirst(st.Programs) {
+		hook := "-" // loaded for when somebody asks
+		if q.Attached {
+			hook = event.Safe(q.Hook)
+		}
+		row := []string{event.Safe(q.Name), hook, countText(uint64(q.Verified))}
 		if st.CostOver > 0 {
 			row = append(row, rateText(q.Rate), span(time.Duration(q.Average)), fmt.Sprintf("%.3f%%", q.Core))
 		}
 		rows = append(rows, row)
 	}
-	p.rows(rows)
-	if st.CostOver > 0 {
-		p.line(p.dim(fmt.Sprintf("  measured over %.1f s", st.CostOver)))
+	return rows
+}
+
+// attachedFirst lists the programs that are attached, then those that are only
+// loaded.
+func attachedFirst(list []api.Program) []api.Program {
+	rank := func(q api.Program) int {
+		if q.Attached {
+			return 0
+		}
+		return 1
 	}
-	p.line("")
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b api.Program) int { return rank(a) - rank(b) })
+	return list
 }
 
 // fitted prints a table whose last column is cut to the terminal's width.
