@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -67,13 +68,15 @@ func (s *Server) parseStream(q url.Values) (streamQuery, error) {
 	return sq, nil
 }
 
+var errPath = errors.New("not an absolute path without . and .. parts")
+
 func (q *streamQuery) parsePaths(paths []string) error {
 	if len(paths) > maxPaths {
 		return fmt.Errorf("%d paths are asked for; at most %d can be", len(paths), maxPaths)
 	}
 	for _, p := range paths {
 		if clean := filepath.Clean(p); !filepath.IsAbs(p) || p != clean && p != clean+"/" {
-			return fmt.Errorf("path=%q is not an absolute path without . and .. parts", event.Safe(p))
+			return fmt.Errorf("path=%q is %w", event.Safe(p), errPath)
 		}
 	}
 	q.paths = paths
@@ -125,7 +128,11 @@ const settling = 15 * time.Second
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	q, err := s.parseStream(r.URL.Query())
 	if err != nil {
-		problem(w, http.StatusBadRequest, err.Error(), "`merlon events --fields` lists kinds and fields")
+		cure := "`merlon events --fields` lists kinds and fields"
+		if errors.Is(err, errPath) {
+			cure = "give the whole path, like /etc/shadow, or /etc/ for all below"
+		}
+		problem(w, http.StatusBadRequest, err.Error(), cure)
 		return
 	}
 	rd, err := s.o.Hub.Read(q.kinds...)

@@ -15,15 +15,6 @@ import (
 	"github.com/merlon/merlon/internal/match/near"
 )
 
-type traceFlags struct {
-	list   bool
-	count  int
-	filter string
-	comm   string
-	pid    uint32
-	paths  []string
-}
-
 func traceCommand(e *env) *cobra.Command {
 	var f traceFlags
 	c := &cobra.Command{
@@ -39,7 +30,10 @@ already, and lets it go again at the end.`,
   merlon trace creds --filter 'privilege.cause == "none"'
   merlon trace 'file_*' --pid 4711 --json`,
 		Args: func(c *cobra.Command, args []string) error {
-			if f.list && len(args) == 0 || len(args) == 1 {
+			switch {
+			case f.list && len(args) > 0:
+				return &usageError{fmt.Errorf("%s --list takes no argument %q", c.CommandPath(), args[0])}
+			case f.list || len(args) == 1:
 				return nil
 			}
 			return &usageError{fmt.Errorf("%s takes one thing to look at; `merlon trace --list` shows them", c.CommandPath())}
@@ -59,8 +53,8 @@ already, and lets it go again at the end.`,
 			if err != nil {
 				return &usageError{err}
 			}
-			if f.count < 0 {
-				return &usageError{errors.New("-n is a number from 0")}
+			if err := f.check(&spec); err != nil {
+				return &usageError{err}
 			}
 			return e.trace(c, spec, &f)
 		},
@@ -134,30 +128,13 @@ func kindNames(list []event.Kind) string {
 	return strings.Join(names, ", ")
 }
 
-// expression is the CEL expression of the flags.
-func (f *traceFlags) expression() string {
-	var parts []string
-	if f.filter != "" {
-		parts = append(parts, "("+f.filter+")")
-	}
-	if f.pid != 0 {
-		parts = append(parts, fmt.Sprintf("(process.pid == %d || thread.pid == %d)", f.pid, f.pid))
-	}
-	if f.comm != "" {
-		parts = append(parts, fmt.Sprintf("(process.comm == %s || thread.comm == %s)", celString(f.comm), celString(f.comm)))
-	}
-	return strings.Join(parts, " && ")
-}
-
-// celString writes s as a string of CEL.
-func celString(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`).Replace(s) + `"`
-}
-
 var errEnough = errors.New("enough")
 
 // trace follows the stream and prints it.
 func (e *env) trace(c *cobra.Command, spec traceSpec, f *traceFlags) error {
+	for _, p := range f.missing() {
+		fmt.Fprintf(e.stderr, "nothing is at %s yet\n", event.Safe(p))
+	}
 	cl := e.client()
 	defer cl.Close()
 	q := client.Query{Paths: f.paths, Filter: f.expression(), Follow: true, Started: func() {

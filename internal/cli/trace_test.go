@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/merlon/merlon/internal/event"
+	"github.com/merlon/merlon/internal/filter"
 )
 
 // hostileActs are events of every kind that threads cause: one without its
@@ -169,8 +171,63 @@ func TestFindTrace(t *testing.T) {
 
 func TestTraceExpression(t *testing.T) {
 	f := traceFlags{filter: "a || b", comm: `x"y\`, pid: 7}
-	want := `(a || b) && (process.pid == 7 || thread.pid == 7) && (process.comm == "x\"y\\" || thread.comm == "x\"y\\")`
+	want := "(a || b\n) && " + `(process.pid == 7 || thread.pid == 7) && (process.comm == "x\"y\\" || thread.comm == "x\"y\\")`
 	if got := f.expression(); got != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestTraceFlags(t *testing.T) {
+	for _, c := range []struct {
+		trace string
+		flags traceFlags
+		want  string // of the mistake, none when empty
+	}{
+		{"opens", traceFlags{paths: []string{"/", "/etc/", "/etc/shadow"}, filter: "process.pid == 1 // me"}, ""},
+		{"file_*", traceFlags{paths: []string{"/etc/"}}, ""},
+		{"connects", traceFlags{paths: []string{"/etc/"}}, "`merlon trace opens` does"},
+		{"opens", traceFlags{paths: []string{"etc/"}}, "/etc/?"},
+		{"opens", traceFlags{paths: []string{"/etc/../x"}}, "did you mean /x?"},
+		{"opens", traceFlags{paths: []string{""}}, "not a path from the root"},
+		{"opens", traceFlags{count: -1}, "-n is"},
+		{"dns", traceFlags{filter: "foo =="}, "filter 1:7"},
+		{"dns", traceFlags{filter: "true) || (true"}, "filter 1:5"},
+	} {
+		spec, err := findTrace(c.trace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = c.flags.check(&spec)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s %+v: %v, want %q", c.trace, c.flags, err, c.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "foo") && strings.Contains(err.Error(), "')'") {
+			t.Errorf("a parenthesis that nobody typed: %v", err)
+		}
+	}
+}
+
+// The whole expression is one that the agent accepts, whatever the filter ends with.
+func TestTraceExpressionCompiles(t *testing.T) {
+	c, err := filter.NewCompiler()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []traceFlags{{filter: "true // all"}, {filter: "true // all", comm: `x"y\`, pid: 7}, {comm: "x"}} {
+		if _, err := c.Compile(f.expression()); err != nil {
+			t.Errorf("%q: %v", f.expression(), err)
+		}
+	}
+}
+
+func TestTraceMissing(t *testing.T) {
+	dir := t.TempDir()
+	file := dir + "/file"
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := traceFlags{paths: []string{dir + "/", file, dir + "/none/", file + "/"}}
+	if got, want := f.missing(), []string{dir + "/none/", file + "/"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
