@@ -5,8 +5,9 @@
 
 #include "calls.h"
 
+/* By the socket's number: its address is another's soon after it has ended. */
 struct flow_key {
-	__u64 sk;
+	__u64 cookie;
 	__u8 raddr[16];
 	__u16 rport; /* host order */
 	__u16 pad[3];
@@ -94,15 +95,16 @@ static __always_inline void flow_begin(struct sock *sk, struct flow_key *key, __
 	event_submit(RING_BULK, r);
 }
 
-/* flow_end: the socket ends. One flow, the usual number, ends right here. */
+/* flow_end: the socket ends. One flow, the usual number, ends right here; several fall silent. */
 static __always_inline void flow_end(struct sock *sk, struct net_sock *n)
 {
-	struct flow_key key = {.sk = (__u64)sk, .rport = n->rport};
+	struct flow_key key = {.rport = n->rport};
 	struct net_end_rec *r;
 	struct net_flow *f;
 
 	if (n->flows != 1)
 		return;
+	key.cookie = BPF_CORE_READ(more(sk), __sk_common.skc_cookie.counter);
 	__builtin_memcpy(key.raddr, n->raddr, 16);
 	f = bpf_map_lookup_elem(&net_flows, &key);
 	if (!f)
@@ -139,7 +141,6 @@ static __always_inline void flow_packet(struct __sk_buff *skb, bool in)
 	__u8 laddr[16] = {};
 	struct bpf_sock *bsk;
 	struct net_flow *f;
-	struct sock *sk;
 	__be16 ports[2];
 	__u32 bytes, at;
 	__u16 lport;
@@ -178,13 +179,12 @@ static __always_inline void flow_packet(struct __sk_buff *skb, bool in)
 	bytes = skb->len - at - 8;
 	key.rport = __builtin_bswap16(ports[in ? 0 : 1]);
 	lport = __builtin_bswap16(ports[in ? 1 : 0]);
-	sk = kernel_address(bsk);
-	key.sk = (__u64)sk;
+	key.cookie = bpf_get_socket_cookie(skb);
 	f = bpf_map_lookup_elem(&net_flows, &key);
 	if (f)
 		flow_count(f, bytes, in);
 	else
-		flow_begin(sk, &key, bytes, in, laddr, lport);
+		flow_begin(kernel_address(bsk), &key, bytes, in, laddr, lport);
 }
 
 #endif

@@ -105,6 +105,13 @@ func (h *harness) attach(kinds ...event.Kind) {
 	}
 }
 
+// idle makes flows end after so long a silence, until the test ends.
+func (h *harness) idle(d time.Duration) {
+	was := h.sensor.opts.FlowIdle
+	h.sensor.opts.FlowIdle = d
+	h.t.Cleanup(func() { h.sensor.opts.FlowIdle = was })
+}
+
 // isolate gives the test's thread a network namespace with loopback up. The
 // thread ends with the test.
 func isolate(t testing.TB) {

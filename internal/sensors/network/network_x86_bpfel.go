@@ -99,11 +99,11 @@ const (
 )
 
 type networkFlowKey struct {
-	_     structs.HostLayout
-	Sk    uint64
-	Raddr [16]uint8
-	Rport uint16
-	Pad   [3]uint16
+	_      structs.HostLayout
+	Cookie uint64
+	Raddr  [16]uint8
+	Rport  uint16
+	Pad    [3]uint16
 }
 
 type networkNetEndRec struct {
