@@ -54,6 +54,10 @@ func KernelNamed(name string) (Kernel, error) {
 	return all[i], nil
 }
 
+// variant reports whether the row is another's kernel with other security
+// modules: only what depends on these runs there.
+func (k Kernel) variant() bool { return strings.Count(k.Name, "-") > 1 }
+
 // Modules lists the kernel modules that tests need and that are not built
 // into every kernel of the matrix. What they depend on comes along.
 func Modules() []string {

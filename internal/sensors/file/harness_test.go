@@ -3,10 +3,12 @@ package file
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,8 +40,7 @@ func needRoot(t *testing.T) {
 func openKernel(t *testing.T, ring uint32) *kernel.Kernel {
 	t.Helper()
 	needRoot(t)
-	k, err := kernel.Open(context.Background(), kernel.Options{CriticalBytes: 4 << 20, BulkBytes: ring,
-		Log: slog.New(slog.DiscardHandler), Canary: []string{"/proc/self/exe", "-test.run=^$"}})
+	k, err := kernel.Open(context.Background(), options(ring))
 	if err != nil {
 		t.Fatalf("open kernel: %v", err)
 	}
@@ -49,6 +50,11 @@ func openKernel(t *testing.T, ring uint32) *kernel.Kernel {
 		}
 	})
 	return k
+}
+
+func options(ring uint32) kernel.Options {
+	return kernel.Options{CriticalBytes: 4 << 20, BulkBytes: ring,
+		Log: slog.New(slog.DiscardHandler), Canary: []string{"/proc/self/exe", "-test.run=^$"}}
 }
 
 // probed is what Probe found: the same for every test, and slow in a VM.
@@ -64,12 +70,7 @@ var probed struct {
 func newSensor(t *testing.T, ring uint32) (*kernel.Kernel, *Sensor) {
 	t.Helper()
 	k := openKernel(t, ring)
-	s := New(k, Options{Log: slog.New(slog.DiscardHandler), Own: true})
-	probed.once.Do(func() {
-		probed.features = s.Probe(context.Background())
-		probed.tiers, probed.acts, probed.shape = s.tiers, s.acts, s.shape
-	})
-	s.tiers, s.acts, s.shape, s.probed = probed.tiers, probed.acts, probed.shape, true
+	s := probe(New(k, Options{Log: slog.New(slog.DiscardHandler), Own: true}))
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Errorf("close sensor: %v", err)
@@ -78,11 +79,101 @@ func newSensor(t *testing.T, ring uint32) (*kernel.Kernel, *Sensor) {
 	return k, s
 }
 
+// probe gives s what Probe found, in this test or an earlier one.
+func probe(s *Sensor) *Sensor {
+	probed.once.Do(func() {
+		probed.features = s.Probe(context.Background())
+		probed.tiers, probed.acts, probed.shape = s.tiers, s.acts, s.shape
+	})
+	s.tiers, s.acts, s.shape, s.probed = probed.tiers, probed.acts, probed.shape, true
+	return s
+}
+
+// shared is the sensor that most tests use, loaded once: loading takes a VM
+// seconds. Tests run one after the other; who closes or floods one has its own.
+var shared struct {
+	once   sync.Once
+	k      *kernel.Kernel
+	sensor *Sensor
+	now    atomic.Pointer[harness] // of the test that runs
+	failed error
+	stop   func() error
+}
+
 // start attaches the kinds (none: all) and collects events until the test ends.
 func start(t *testing.T, kinds ...event.Kind) *harness {
 	t.Helper()
-	k, s := newSensor(t, 8<<20)
-	return startSensor(t, k, s, kinds...)
+	needRoot(t)
+	shared.once.Do(func() { shared.failed = share() })
+	if shared.failed != nil {
+		t.Fatal(shared.failed)
+	}
+	h := &harness{t: t, k: shared.k, sensor: shared.sensor}
+	shared.now.Store(h)
+	h.attach(kinds)
+	t.Cleanup(func() {
+		if err := h.sensor.Watch(context.Background(), nil); err != nil {
+			t.Errorf("watch nothing: %v", err)
+		}
+	})
+	return h
+}
+
+func (h *harness) attach(kinds []event.Kind) {
+	h.t.Helper()
+	if len(kinds) == 0 {
+		kinds = h.sensor.Info().Kinds
+	}
+	if err := h.sensor.Attach(context.Background(), kinds); err != nil {
+		h.t.Fatalf("attach: %v", err)
+	}
+}
+
+// share starts the shared sensor, and hands what it tells to the test that
+// runs. TestMain stops it.
+func share() error {
+	k, err := kernel.Open(context.Background(), options(8<<20))
+	if err != nil {
+		return fmt.Errorf("open kernel: %w", err)
+	}
+	s := probe(New(k, Options{Log: slog.New(slog.DiscardHandler), Own: true}))
+	rd, err := ringbuf.NewReader(k.Map("events_bulk"))
+	if err != nil {
+		return errors.Join(fmt.Errorf("open ring: %w", err), k.Close())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	var runErr error
+	wg.Go(func() { collect(rd, func(rec []byte, d *Decoder) { shared.now.Load().add(rec, d) }) })
+	wg.Go(func() { runErr = s.Run(ctx, &sharedFeed{d: NewDecoder()}) })
+	shared.k, shared.sensor = k, s
+	shared.stop = func() error {
+		cancel()
+		rd.Close()
+		wg.Wait()
+		return errors.Join(runErr, s.Close(), k.Close())
+	}
+	return nil
+}
+
+// sharedFeed takes the shared sensor's records of the fanotify tier.
+type sharedFeed struct {
+	d *Decoder
+	m sync.Mutex
+}
+
+func (f *sharedFeed) Put(rec []byte) bool {
+	f.m.Lock()
+	defer f.m.Unlock()
+	shared.now.Load().add(rec, f.d)
+	return true
+}
+func (f *sharedFeed) Flush() {}
+func (f *sharedFeed) Lost(_ uint16, n uint64) {
+	h := shared.now.Load()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lost += n
 }
 
 // startSensor is start with that sensor.
@@ -94,7 +185,7 @@ func startSensor(t *testing.T, k *kernel.Kernel, s *Sensor, kinds ...event.Kind)
 	if err != nil {
 		t.Fatalf("open ring: %v", err)
 	}
-	wg.Go(func() { h.collect(rd) })
+	wg.Go(func() { collect(rd, h.add) })
 	ctx, cancel := context.WithCancel(context.Background())
 	wg.Go(func() {
 		if err := h.sensor.Run(ctx, &testFeed{h: h, d: NewDecoder()}); err != nil && ctx.Err() == nil {
@@ -106,12 +197,7 @@ func startSensor(t *testing.T, k *kernel.Kernel, s *Sensor, kinds ...event.Kind)
 		rd.Close()
 		wg.Wait()
 	})
-	if len(kinds) == 0 {
-		kinds = h.sensor.Info().Kinds
-	}
-	if err := h.sensor.Attach(ctx, kinds); err != nil {
-		t.Fatalf("attach: %v", err)
-	}
+	h.attach(kinds)
 	return h
 }
 
@@ -135,7 +221,7 @@ func (f *testFeed) Lost(_ uint16, n uint64) {
 	f.h.lost += n
 }
 
-func (h *harness) collect(rd *ringbuf.Reader) {
+func collect(rd *ringbuf.Reader, add func([]byte, *Decoder)) {
 	d := NewDecoder()
 	for {
 		rd.SetDeadline(time.Now().Add(5 * time.Millisecond)) // not every record wakes
@@ -146,7 +232,7 @@ func (h *harness) collect(rd *ringbuf.Reader) {
 		if err != nil {
 			return
 		}
-		h.add(rec.RawSample, d)
+		add(rec.RawSample, d)
 	}
 }
 

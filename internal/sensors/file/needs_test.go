@@ -159,7 +159,9 @@ func TestNeeds(t *testing.T) {
 // TestSelf wants nothing told of our own acts.
 func TestSelf(t *testing.T) {
 	h := start(t)
-	h.sensor.Close()
+	if err := h.sensor.Attach(context.Background(), nil); err != nil {
+		t.Fatal(err)
+	}
 	s := New(h.k, Options{})
 	s.tiers, s.acts, s.shape, s.probed = probed.tiers, probed.acts, probed.shape, true
 	if s.tiers[event.KindFileCreate] == tierFanotify {

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"testing"
@@ -14,7 +15,14 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if shared.stop != nil {
+		if err := shared.stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "stop the shared sensor:", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
 }
 
 // runChild makes a file by a process of its own.

@@ -28,7 +28,7 @@ func (h *harness) perform(role string, args ...string) *actor {
 	h.t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = append(cmd.Args, args...)
-	cmd.Env = []string{"MERLON_TEST_ROLE=" + role}
+	cmd.Env = []string{"MERLON_TEST_ROLE=" + role, "GODEBUG=asyncpreemptoff=1"} // its signal ends a BPF load with EAGAIN
 	return h.await(cmd)
 }
 
