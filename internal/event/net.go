@@ -27,7 +27,7 @@ type Net struct {
 	PacketsOut uint64        `json:"packets_out,omitempty" doc:"segments or datagrams sent, at the end" source:"kernel"`
 	Retrans    uint32        `json:"retransmits,omitempty" doc:"TCP segments sent again, at the end" source:"kernel"`
 	RTT        time.Duration `json:"rtt_ns,omitempty" doc:"smoothed round-trip time at the end, nanoseconds" source:"kernel"`
-	Duration   time.Duration `json:"duration_ns,omitempty" doc:"from the start of the connection or flow to its end, nanoseconds" source:"kernel"`
+	Duration   time.Duration `json:"duration_ns,omitempty" doc:"from the start of the connection or flow to its end, nanoseconds; of net_connect from the SYN to the outcome" source:"kernel"`
 	End        bool          `json:"end,omitempty" doc:"the connection or flow has ended: the numbers are whole" source:"merlon"`
 	Seeded     bool          `json:"seeded,omitempty" doc:"the socket was there before Merlon: its process is the one that holds it" source:"merlon"`
 }

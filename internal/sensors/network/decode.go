@@ -62,7 +62,6 @@ func (d *Decoder) end(rec []byte, actor *kernel.Actor, ev *event.Event) error {
 		return err
 	}
 	n := d.net(&r.Net, actor, ev)
-	n.Duration = time.Duration(r.Duration)
 	n.BytesIn, n.BytesOut, n.PacketsIn, n.PacketsOut = r.BytesIn, r.BytesOut, r.PacketsIn, r.PacketsOut
 	n.Retrans, n.RTT = r.Retrans, time.Duration(r.RttUs)*time.Microsecond
 	n.End = true
@@ -78,6 +77,7 @@ func (d *Decoder) net(r *networkNetRec, actor *kernel.Actor, ev *event.Event) *e
 	n.Family, n.Type, n.Protocol = family(r.Family), socketType(r.Type), protocol(r.Protocol)
 	n.Cookie, n.NetNS, n.Result, n.Backlog = r.Cookie, r.Netns, int(r.Result), r.Value
 	n.LocalPort, n.RemotePort = r.Lport, r.Rport
+	n.Duration = time.Duration(r.Duration)
 	n.NoResult = flags&networkNetFlagNET_NO_RESULT != 0
 	n.Seeded = flags&networkNetFlagNET_SEEDED != 0
 	switch {

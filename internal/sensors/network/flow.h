@@ -118,7 +118,7 @@ static __always_inline void flow_end(struct sock *sk, struct net_sock *n)
 		r->net.hdr.time = now;
 		r->net.hdr.cpu = cpu;
 		r->net.hdr.flags |= NET_END;
-		r->duration = f->last - f->head.hdr.time;
+		r->net.duration = f->last - f->head.hdr.time;
 		r->bytes_in = f->bytes_in;
 		r->bytes_out = f->bytes_out;
 		r->packets_in = f->packets_in;

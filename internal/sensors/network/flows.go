@@ -81,7 +81,7 @@ func endOf(f *networkNetFlow) []byte {
 	r.Net = f.Head
 	r.Net.Hdr.Time = bootNow()
 	r.Net.Hdr.Flags |= uint16(networkNetFlagNET_END)
-	r.Duration = f.Last - f.Head.Hdr.Time
+	r.Net.Duration = f.Last - f.Head.Hdr.Time
 	r.BytesIn, r.BytesOut, r.PacketsIn, r.PacketsOut = f.BytesIn, f.BytesOut, f.PacketsIn, f.PacketsOut
 	b := make([]byte, 0, unsafe.Sizeof(r))
 	b, err := binary.Append(b, binary.NativeEndian, &r)

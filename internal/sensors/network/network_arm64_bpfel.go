@@ -109,7 +109,6 @@ type networkFlowKey struct {
 type networkNetEndRec struct {
 	_          structs.HostLayout
 	Net        networkNetRec
-	Duration   uint64
 	BytesIn    uint64
 	BytesOut   uint64
 	PacketsIn  uint64
@@ -144,6 +143,7 @@ type networkNetRec struct {
 	Hdr      networkEventHdr
 	Actor    networkEventActor
 	Cookie   uint64
+	Duration uint64
 	Netns    uint32
 	Result   int32
 	Value    uint32

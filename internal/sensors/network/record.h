@@ -19,6 +19,7 @@ struct net_rec {
 	struct event_hdr hdr; /* flags: enum net_flag */
 	struct event_actor actor;
 	__u64 cookie;
+	__u64 duration; /* ns; connect: from the SYN to its outcome. 0 is unknown */
 	__u32 netns;
 	__s32 result;
 	__u32 value; /* listen: the backlog */
@@ -34,7 +35,6 @@ struct net_rec {
 
 struct net_end_rec {
 	struct net_rec net;
-	__u64 duration; /* ns */
 	__u64 bytes_in;
 	__u64 bytes_out;
 	__u64 packets_in;

@@ -172,6 +172,7 @@ static __always_inline struct sock___net *more(struct sock *sk)
 /* sock_fill: everything of *r that the socket itself tells. */
 static __always_inline void sock_fill(struct net_rec *r, struct sock *sk)
 {
+	r->duration = 0;
 	r->result = 0;
 	r->value = 0;
 	r->pad = 0;

@@ -18,6 +18,7 @@ static __always_inline void tcp_try(struct sock *sk)
 
 	if (called && called->notes & NOTE_TRY) { /* by this very call: see connect_called */
 		called->notes = NOTE_OUT;
+		called->start = bpf_ktime_get_boot_ns();
 		return;
 	}
 	n.start = bpf_ktime_get_boot_ns();
@@ -36,6 +37,8 @@ static __always_inline void tcp_tried(struct sock *sk, struct net_sock *n, bool 
 	if (!r)
 		return;
 	r->hdr.flags |= NET_OUT;
+	if (n && !(n->notes & NOTE_OLD))
+		r->duration = r->hdr.time - n->start;
 	if (!up) {
 		r->result = -BPF_CORE_READ(more(sk), sk_err);
 		if (!r->result) /* inet_hash_connect found no port, or it was given up */
@@ -121,13 +124,12 @@ static __always_inline void tcp_ended(struct sock *sk, struct net_sock *n)
 		return;
 	sock_fill(&r->net, sk);
 	r->net.result = -BPF_CORE_READ(more(sk), sk_err);
-	r->duration = 0;
 	if (n) {
 		r->net.actor = n->actor;
 		if (n->notes & NOTE_OLD)
 			r->net.hdr.flags |= NET_SEEDED;
 		else
-			r->duration = r->net.hdr.time - n->start;
+			r->net.duration = r->net.hdr.time - n->start;
 		if (n->notes & NOTE_IN)
 			r->net.hdr.flags |= NET_IN;
 		if (n->notes & NOTE_OUT)

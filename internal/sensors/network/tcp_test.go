@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -66,10 +67,19 @@ func (h *harness) check(ev *event.Event, base, want event.Net) {
 		}
 		want.End, want.RTT, want.Duration, want.PacketsIn, want.PacketsOut = true, got.RTT, got.Duration, got.PacketsIn, got.PacketsOut
 	}
+	if ev.Kind == event.KindNetConnect && !tried(&got) {
+		if got.Duration <= 0 {
+			h.t.Errorf("%s: no duration: %+v", ev.Kind, got)
+		}
+		want.Duration = got.Duration
+	}
 	if d := cmp.Diff(want, got); d != "" {
 		h.t.Errorf("%s (-want +got):\n%s", ev.Kind, d)
 	}
 }
+
+// tried tells that no SYN was sent.
+func tried(n *event.Net) bool { return n.NoResult || n.Result == -int(unix.ENETUNREACH) }
 
 // TestTCP makes a whole connection over IPv4, IPv6 and IPv4 mapped into IPv6,
 // and compares every field of every event.
@@ -239,9 +249,16 @@ func TestTimeout(t *testing.T) {
 			t.Fatal(err)
 		}
 		cookie = cookieOf(t, fd)
+		before := time.Now()
 		if err := unix.Connect(fd, at); err == unix.ETIMEDOUT {
-			if ev := h.of(event.KindNetConnect, cookie); ev.Net.Result != -int(unix.ETIMEDOUT) || ev.Net.NoResult {
+			took := time.Since(before)
+			ev := h.of(event.KindNetConnect, cookie)
+			if ev.Net.Result != -int(unix.ETIMEDOUT) || ev.Net.NoResult {
 				t.Errorf("%+v", ev.Net)
+			}
+			// The SYN was sent again after a second: TCP_TIMEOUT_INIT in include/net/tcp.h.
+			if d := ev.Net.Duration; d < time.Second || d > took {
+				t.Errorf("SYN to timeout told as %v, connect(2) took %v", d, took)
 			}
 			return
 		} else if err != nil {
