@@ -81,7 +81,7 @@ func lib(rest string) what {
 
 // etc handles what lies below /etc.
 func etc(rest string) what {
-	dir, _, deep := strings.Cut(rest, "/")
+	dir, below, deep := strings.Cut(rest, "/")
 	if !deep {
 		switch rest {
 		case "passwd", "shadow", "group", "gshadow", "subuid", "subgid":
@@ -101,7 +101,18 @@ func etc(rest string) what {
 		}
 		return none
 	}
-	switch dir {
+	switch {
+	case dir == "udev" && !strings.HasPrefix(below, "rules.d/"):
+		return none
+	case dir == "ssh" && strings.HasPrefix(below, "authorized_keys"):
+		return keys
+	}
+	return etcDir(dir)
+}
+
+// etcDir tells what the files of a directory in /etc are for.
+func etcDir(name string) what {
+	switch name {
 	case "sudoers.d", "doas.d":
 		return sudoers
 	case "cron.d", "cron.hourly", "cron.daily", "cron.weekly", "cron.monthly", "cron.yearly":
@@ -115,13 +126,7 @@ func etc(rest string) what {
 	case "systemd":
 		return unit
 	case "udev":
-		if strings.HasPrefix(rest, "udev/rules.d/") {
-			return udev
-		}
-	case "ssh":
-		if strings.HasPrefix(rest, "ssh/authorized_keys") {
-			return keys
-		}
+		return udev
 	}
 	return none
 }

@@ -17,7 +17,9 @@
 // Not found: what a package or one of the tools does on somebody's behalf
 // (`dpkg -i evil.deb`, `crontab evil`); the host's files reached from a
 // container by another path (/host/etc/cron.d); a write to a file that was
-// opened before Merlon started, where the kernel does not tell of closing;
+// opened before Merlon started, where the kernel does not tell of closing; a
+// directory moved into place that holds such files deeper within (a whole home,
+// .config, /usr/lib);
 // files that these files include from elsewhere; home directories other than
 // /root and those below /home, /var/lib, /var/www, /srv and /opt (shell
 // profiles only: authorized_keys counts everywhere).
@@ -72,6 +74,9 @@ func (*Detector) Detect(ev *event.Event, found func(event.Finding)) {
 		path, field = f.NewPath, "file.new_path"
 	}
 	what := familyOf(string(path))
+	if what == none && placesDir(ev) {
+		what = familyOfDir(string(path))
+	}
 	if what == none || !counts(ev) {
 		return
 	}
@@ -82,6 +87,12 @@ func (*Detector) Detect(ev *event.Event, found func(event.Finding)) {
 	found(finding(ev, fam, path, field))
 }
 
+// placesDir reports whether the act may put a directory with its files in the
+// place of another.
+func placesDir(ev *event.Event) bool {
+	return ev.Kind == event.KindFileSymlink || ev.Kind == event.KindFileRename && (ev.File.Type == "dir" || ev.File.Type == "symlink")
+}
+
 // counts reports whether the act changes a file, or tried to and was refused.
 func counts(ev *event.Event) bool {
 	f := ev.File
@@ -90,6 +101,9 @@ func counts(ev *event.Event) bool {
 	}
 	if f.Type == "dir" && ev.Kind != event.KindFileRename {
 		return false
+	}
+	if ev.Kind == event.KindFileChmod && f.Partial && f.Mode == f.OldMode {
+		return false // fanotify told of some attribute; which one is a guess
 	}
 	switch f.Result {
 	case 0, eperm, eacces, erofs:
@@ -113,11 +127,17 @@ func finding(ev *event.Event, fam *family, path event.Text, field string) event.
 	if ev.Kind == event.KindFileSymlink && file.Link != "" {
 		f.Evidence = append(f.Evidence, event.Evidence{Field: "file.link", Value: file.Link, Source: "kernel"})
 	}
+	if file.Partial {
+		f.Evidence = append(f.Evidence, event.Evidence{Field: "file.partial", Value: "true", Source: "merlon"})
+	}
 	name := program.Describe(p)
 	if p == nil && ev.Thread.PID != 0 {
 		name = event.Safe(string(ev.Thread.Comm)) + " (pid " + strconv.FormatUint(uint64(ev.Thread.PID), 10) + ")"
 	}
 	verb := verbs[ev.Kind]
+	if ev.Kind == event.KindFileRename && file.Type == "dir" {
+		verb = "moved a directory to"
+	}
 	if file.Result < 0 {
 		verb = "was refused what would have " + verb
 		f.Rule.Severity = origin.Lower(f.Rule.Severity)

@@ -1,6 +1,7 @@
 package persistence
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -55,6 +56,14 @@ func TestDetect(t *testing.T) {
 	move := func(from, to event.Text) *event.Event {
 		return change(act(event.KindFileRename, proc("/bin/mv"), from), func(ev *event.Event) { ev.File.NewPath = to })
 	}
+	moveDir := func(to event.Text) *event.Event {
+		return change(move("/tmp/evil.d", to), func(ev *event.Event) { ev.File.Type = "dir" })
+	}
+	chmod := func(was uint32, partial bool) *event.Event {
+		return change(act(event.KindFileChmod, proc("/bin/chmod"), "/etc/passwd"), func(ev *event.Event) {
+			ev.File.Mode, ev.File.OldMode, ev.File.Partial = 0o100644, was, partial
+		})
+	}
 	result := func(n int) *event.Event {
 		return change(act(open, proc("/bin/sh"), "/etc/shadow"), func(ev *event.Event) { ev.File.Result = n })
 	}
@@ -75,6 +84,15 @@ func TestDetect(t *testing.T) {
 		{"moved to sudoers.d", move("/tmp/x", "/etc/sudoers.d/x"), "persist-sudoers high"},
 		{"linked to sudoers.d", change(move("/tmp/x", "/etc/sudoers.d/x"), func(ev *event.Event) { ev.Kind = event.KindFileLink }), "persist-sudoers high"},
 		{"a directory moved below systemd", change(move("/tmp/x", "/etc/systemd/system/x.service.d"), func(ev *event.Event) { ev.File.Type = "dir" }), "persist-systemd-unit high"},
+		{"a directory moved to cron.d", moveDir("/etc/cron.d"), "persist-cron high"},
+		{"a directory moved to .ssh", moveDir("/root/.ssh"), "persist-ssh-key high"},
+		{"a directory moved to a user's units", moveDir("/home/u/.config/systemd"), "persist-systemd-unit high"},
+		{"a directory moved to the units of packages", moveDir("/usr/local/lib/systemd/system"), "persist-systemd-unit high"},
+		{"a directory moved to udev's rules", moveDir("/etc/udev/rules.d"), "persist-udev-rule high"},
+		{"a link to a directory moved to sudoers.d", change(moveDir("/etc/sudoers.d"), func(ev *event.Event) { ev.File.Type = "symlink" }), "persist-sudoers high"},
+		{"a link in place of cron.d", change(act(event.KindFileSymlink, proc("/bin/ln"), "/etc/cron.d"), func(ev *event.Event) { ev.File.Type = "symlink" }), "persist-cron high"},
+		{"mode as fanotify tells it", chmod(0o100600, true), "persist-accounts high"},
+		{"mode that stayed, by a hook that knows", chmod(0o100644, false), "persist-accounts high"},
 		{"preload", act(create, proc("/bin/sh"), "/etc/ld.so.preload"), "persist-ld-preload critical"},
 		{"preload, in a container", act(create, boxed(proc("/bin/sh")), "/etc/ld.so.preload"), "persist-ld-preload high"},
 		{"shadow", act(open, proc("/bin/sh"), "/etc/shadow"), "persist-accounts high"},
@@ -103,6 +121,12 @@ func TestDetect(t *testing.T) {
 		{"read", change(act(open, proc("/bin/cat"), "/etc/passwd"), func(ev *event.Event) { ev.File.Write = false }), ""},
 		{"a directory", change(act(create, proc("/bin/mkdir"), "/etc/systemd/system/x.d"), func(ev *event.Event) { ev.File.Type = "dir" }), ""},
 		{"no such file", result(-2), ""},
+		{"some attribute, as fanotify tells it", chmod(0o100644, true), ""},
+		{"a directory moved elsewhere", moveDir("/etc/cron.dx"), ""},
+		{"a directory moved home", moveDir("/home/u/src"), ""},
+		{"a directory moved from cron.d", change(moveDir("/tmp/x"), func(ev *event.Event) { ev.File.Path = "/etc/cron.d" }), ""},
+		{"a file of a directory's name", move("/tmp/x", "/root/.ssh"), ""},
+		{"a directory made", change(act(create, proc("/bin/mkdir"), "/root/.ssh"), func(ev *event.Event) { ev.File.Type = "dir" }), ""},
 		{"moved away", move("/etc/shadow", "/tmp/x"), ""},
 		{"alike", act(create, proc("/bin/sh"), "/etc/cron.dx/y"), ""},
 		{"alike passwd", act(create, proc("/bin/sh"), "/srv/etc/passwd"), ""},
@@ -124,10 +148,49 @@ func TestReasonTellsOfContainersAndRefusals(t *testing.T) {
 	})
 }
 
+func TestEvidenceTellsOfParts(t *testing.T) {
+	for _, partial := range []bool{false, true} {
+		ev := act(event.KindFileClose, proc("/bin/sh"), "/etc/shadow")
+		ev.File.Partial = partial
+		found := false
+		New().Detect(ev, func(f event.Finding) {
+			found = true
+			got := slices.Contains(f.Evidence, event.Evidence{Field: "file.partial", Value: "true", Source: "merlon"})
+			if got != partial {
+				t.Errorf("partial %v: %+v", partial, f.Evidence)
+			}
+		})
+		if !found {
+			t.Error("no finding")
+		}
+	}
+}
+
+// A directory is of the family that its files are of.
+func TestDirectoriesAgreeWithTheirFiles(t *testing.T) {
+	for dir, below := range map[string]string{
+		"/etc/cron.d": "x", "/etc/cron.daily": "x", "/etc/sudoers.d": "x", "/etc/profile.d": "x", "/etc/pam.d": "x", "/etc/init.d": "x",
+		"/etc/systemd": "system/x", "/etc/udev": "rules.d/x", "/etc/udev/rules.d": "x", "/run/systemd/system": "x", "/run/udev/rules.d": "x",
+		"/lib/systemd": "system/x", "/usr/lib/systemd/user": "x", "/usr/local/lib/udev/rules.d": "x", "/lib/udev": "rules.d/x", "/usr/lib/pam.d": "x",
+		"/var/spool/cron": "x", "/var/spool/at": "x", "/var/cron": "tabs/x", "/var/cron/tabs": "x", "/root/.ssh": "authorized_keys",
+		"/home/u/.config/systemd": "user/x", "/root/.local/share/systemd/user": "x",
+	} {
+		if got, want := familyOfDir(dir), familyOf(dir+"/"+below); got != want || got == none {
+			t.Errorf("%s is %d, its %s is %d", dir, got, below, want)
+		}
+	}
+	for _, dir := range []string{"", "/", "/etc", "/root", "/home/u", "/home/u/.config", "/usr/lib", "/usr", "/var/spool", "/run/systemd", "/etc/ssh", "/etc/nginx"} {
+		if got := familyOfDir(dir); got != none {
+			t.Errorf("%q is %d", dir, got)
+		}
+	}
+}
+
 func misses() []*event.Event {
 	return []*event.Event{act(event.KindFileCreate, proc("/bin/sh"), "/var/log/nginx/access.log"),
 		act(event.KindFileOpen, proc("/usr/bin/dpkg"), "/etc/cron.d/x"), act(event.KindFileClose, proc("/bin/sh"), "/home/u/src/a/b/c.go"),
-		act(event.KindFileOpen, proc("/bin/sh"), "/tmp/x")}
+		act(event.KindFileOpen, proc("/bin/sh"), "/tmp/x"),
+		change(act(event.KindFileRename, proc("/bin/mv"), "/tmp/x"), func(ev *event.Event) { ev.File.Type, ev.File.NewPath = "dir", "/home/u/src/a" })}
 }
 
 func TestMissAllocatesNothing(t *testing.T) {
@@ -141,6 +204,9 @@ func FuzzFamilyOf(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		if w := familyOf(s); w != none && (w < 0 || int(w) >= len(families) || s[0] != '/') {
 			t.Errorf("%q is %d", s, w)
+		}
+		if w := familyOfDir(s); w != none && (w < 0 || int(w) >= len(families)) {
+			t.Errorf("directory %q is %d", s, w)
 		}
 	})
 }
