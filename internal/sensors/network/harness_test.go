@@ -22,9 +22,13 @@ import (
 
 // harness is the sensor on the running kernel, with every event it told of.
 type harness struct {
-	t      *testing.T
+	t      *testing.T // who uses it now
 	k      *kernel.Kernel
 	sensor *Sensor
+	stop   func() // ends the collecting
+
+	since uint64 // events from before are another test's
+	ns    uint32 // only events of this network namespace count; 0 is any
 
 	mu     sync.Mutex
 	events []*event.Event
@@ -33,13 +37,63 @@ type harness struct {
 
 // probed is what Probe found: the same for every test, and slow in a VM.
 var probed struct {
-	once  sync.Once
-	hooks *hooks
+	once     sync.Once
+	hooks    *hooks
+	features []event.Feature
 }
 
-// open makes the sensor and collects its events until the test ends; nothing is
-// attached yet.
+// shared is the sensor that most tests use, one after the other: to load it
+// takes seconds in a VM. TestMain closes it.
+var shared *harness
+
+// own makes a sensor for this test alone, nothing attached, and collects all of
+// its events until the test ends.
+func own(t *testing.T) *harness {
+	t.Helper()
+	h := load(t)
+	t.Cleanup(func() {
+		if err := h.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// open takes the shared sensor; nothing is attached.
 func open(t *testing.T) *harness {
+	t.Helper()
+	h := borrow(t)
+	h.attach()
+	h.since = bootNow()
+	return h
+}
+
+// start takes the shared sensor, attaches every kind, and puts the test's thread
+// into a network namespace of its own.
+func start(t *testing.T) *harness {
+	t.Helper()
+	h := borrow(t)
+	isolate(t)
+	h.ns = netNS(t)
+	h.attach(h.sensor.Info().Kinds...)
+	return h
+}
+
+// borrow makes the shared sensor this test's, without what it told to others.
+func borrow(t *testing.T) *harness {
+	t.Helper()
+	if shared == nil {
+		shared = load(t)
+	}
+	h := shared
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.t, h.events, h.errs, h.since, h.ns = t, nil, nil, bootNow(), 0
+	return h
+}
+
+// load makes a sensor whose events are collected.
+func load(t *testing.T) *harness {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs CAP_BPF and CAP_SYS_ADMIN: run as root")
@@ -49,14 +103,10 @@ func open(t *testing.T) *harness {
 	if err != nil {
 		t.Fatalf("open kernel: %v", err)
 	}
-	t.Cleanup(func() {
-		if err := k.Close(); err != nil {
-			t.Errorf("close kernel: %v", err)
-		}
-	})
 	h := &harness{t: t, k: k, sensor: New(k, Options{Log: slog.New(slog.DiscardHandler)})}
 	probed.once.Do(func() {
-		for _, f := range h.sensor.Probe(context.Background()) {
+		probed.features = h.sensor.Probe(context.Background())
+		for _, f := range probed.features {
 			for _, a := range f.Tried {
 				t.Logf("%s: %s: ok %v %s", f.Name, a.Tier, a.OK, a.Cause)
 			}
@@ -69,30 +119,23 @@ func open(t *testing.T) *harness {
 	h.sensor.hooks = probed.hooks
 	rd, err := ringbuf.NewReader(k.Map("events_bulk"))
 	if err != nil {
+		_ = k.Close()
 		t.Fatalf("open ring: %v", err)
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { h.collect(rd) })
-	t.Cleanup(func() {
+	h.stop = func() {
 		rd.Close()
 		wg.Wait()
-	})
-	t.Cleanup(func() {
-		if err := h.sensor.Close(); err != nil {
-			t.Errorf("close sensor: %v", err)
-		}
-	})
+	}
 	return h
 }
 
-// start opens the sensor, attaches every kind, and puts the test's thread into
-// a network namespace of its own.
-func start(t *testing.T) *harness {
-	t.Helper()
-	h := open(t)
-	isolate(t)
-	h.attach(h.sensor.Info().Kinds...)
-	return h
+// close lets go of the sensor and the kernel.
+func (h *harness) close() error {
+	err := h.sensor.Close()
+	h.stop()
+	return errors.Join(err, h.k.Close())
 }
 
 func (h *harness) attach(kinds ...event.Kind) {
@@ -176,7 +219,7 @@ func (h *harness) all(match func(*event.Event) bool) (found []*event.Event) {
 	}
 	h.errs = nil
 	for _, ev := range h.events {
-		if match(ev) {
+		if ev.Boot >= h.since && (h.ns == 0 || ev.Net.NetNS == h.ns) && match(ev) {
 			found = append(found, ev)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 // TestChangeUnderLoad changes what is asked for while connections are made:
 // what stays asked for is told exactly once, and the books balance.
 func TestChangeUnderLoad(t *testing.T) {
-	h := open(t)
+	h := own(t) // whose books are its own
 	isolate(t)
 	ns := netNS(t)
 	keep := []event.Kind{event.KindNetConnect, event.KindNetAccept}

@@ -115,12 +115,12 @@ func TestFlowIdle(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	h.sensor.opts.FlowIdle = time.Hour
+	h.idle(time.Hour)
 	h.sensor.sweep(feed{h})
 	if n := len(h.all(func(ev *event.Event) bool { return ev.Net.End && ev.Net.Cookie == cookie })); n != 0 {
 		t.Errorf("%d flows ended within the hour", n)
 	}
-	h.sensor.opts.FlowIdle = time.Nanosecond
+	h.idle(time.Nanosecond)
 	h.sensor.sweep(feed{h})
 	for port := uint16(1001); port <= 1002; port++ {
 		begin, end := h.flowEvents(cookie, port)
@@ -321,7 +321,7 @@ func TestFlowsFull(t *testing.T) {
 		return func(ev *event.Event) bool { return ev.Net.Cookie == cookie && ev.Net.End == end }
 	}
 	h.wait("last flow that fits", func(*event.Event) bool { return len(h.events) > limit*9/10 })
-	h.sensor.opts.FlowIdle = time.Nanosecond
+	h.idle(time.Nanosecond)
 	h.sensor.sweep(feed{h})
 	send(limit + 1000)
 	h.wait("flow after the sweep", func(ev *event.Event) bool { return int(ev.Net.RemotePort) == limit+1000 })
