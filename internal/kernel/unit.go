@@ -31,6 +31,7 @@ type Unit struct {
 	progs  map[string]*ebpf.Program
 	maps   map[string]*ebpf.Map
 	links  map[string][]*attachment
+	spent  map[string]bool // trampoline programs that were let go
 	closed bool
 	pinDir string // where maps and links are pinned; empty when nothing is
 }
@@ -141,6 +142,12 @@ func (u *Unit) detach(prog string) error {
 	var errs []error
 	for _, a := range u.links[prog] {
 		errs = append(errs, a.release())
+		if p := u.progs[prog]; p != nil && p.Type() == ebpf.Tracing {
+			if u.spent == nil {
+				u.spent = make(map[string]bool)
+			}
+			u.spent[prog] = true
+		}
 	}
 	delete(u.links, prog)
 	errs = append(errs, u.unpinMaps())
