@@ -12,11 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrSpent is what Attach returns for a trampoline program that was attached
-// and let go before, on a kernel that can't attach it again (before Linux 5.13,
-// f3a95075549e): it must be loaded anew.
-var ErrSpent = errors.New("this kernel attaches a trampoline program once only")
-
 // Target says where to attach a program whose section does not say it all.
 type Target struct {
 	Interface int    // index of a network interface: XDP, TCX, netkit
@@ -79,6 +74,7 @@ func (u *Unit) Attach(prog string, target ...Target) error {
 		return fmt.Errorf("attach %s/%s: no such program", u.name, prog)
 	}
 	if len(u.links[prog]) > 0 && len(target) == 0 {
+		delete(u.idle, prog)
 		return nil
 	}
 	if len(target) == 0 {
@@ -101,9 +97,6 @@ func (u *Unit) attach(prog string, t Target) error {
 	for i := 0; exists(err) && i < 1000 && mayLinger(spec.Type); i++ {
 		time.Sleep(time.Millisecond)
 		l, err = u.k.attach(u.progs[prog], spec, t)
-	}
-	if err != nil && u.spent[prog] {
-		return fmt.Errorf("attach %s/%s: %w: %w", u.name, prog, ErrSpent, err)
 	}
 	if err != nil {
 		return u.k.explain("attach "+u.name+"/"+prog, err)

@@ -53,6 +53,9 @@ type Kernel struct {
 	mu    sync.Mutex
 	units map[*Unit]struct{}
 	swap  sync.Mutex // held before two units' locks
+
+	once     sync.Once // guards onceOnly
+	onceOnly bool      // a trampoline program can be attached once only
 }
 
 // Open mounts what is missing, finds type information, lifts RLIMIT_MEMLOCK

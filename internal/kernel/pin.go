@@ -231,7 +231,7 @@ func removeAll(dir string) error {
 // fs.ErrNotExist.
 func (k *Kernel) Adopt(dir string) (*Unit, error) {
 	u := &Unit{k: k, name: filepath.Base(dir), pinDir: dir, specs: map[string]*ebpf.ProgramSpec{},
-		progs: map[string]*ebpf.Program{}, maps: map[string]*ebpf.Map{}, links: map[string][]*attachment{}}
+		progs: map[string]*ebpf.Program{}, maps: map[string]*ebpf.Map{}, links: map[string][]*attachment{}, idle: map[string]bool{}}
 	err := u.adoptLinks(filepath.Join(dir, linkDir))
 	if err == nil {
 		err = u.adoptMaps(filepath.Join(dir, mapDir))

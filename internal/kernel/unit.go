@@ -31,7 +31,7 @@ type Unit struct {
 	progs  map[string]*ebpf.Program
 	maps   map[string]*ebpf.Map
 	links  map[string][]*attachment
-	spent  map[string]bool // trampoline programs that were let go
+	idle   map[string]bool // attached, and let go as far as this kernel lets us: see Detach
 	closed bool
 	pinDir string // where maps and links are pinned; empty when nothing is
 }
@@ -69,7 +69,7 @@ func (k *Kernel) load(spec *ebpf.CollectionSpec, o LoadOptions, inject map[strin
 	if err != nil {
 		return nil, k.explain("load "+o.Name, err)
 	}
-	u := &Unit{k: k, name: o.Name, specs: spec.Programs, progs: coll.Programs, maps: coll.Maps, links: map[string][]*attachment{}}
+	u := &Unit{k: k, name: o.Name, specs: spec.Programs, progs: coll.Programs, maps: coll.Maps, links: map[string][]*attachment{}, idle: map[string]bool{}}
 	for _, p := range u.specs {
 		p.Instructions = nil
 	}
@@ -127,27 +127,64 @@ func (u *Unit) Program(name string) *ebpf.Program {
 func (u *Unit) Attached() []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return slices.Sorted(maps.Keys(u.links))
+	names := slices.Sorted(maps.Keys(u.links))
+	return slices.DeleteFunc(names, func(n string) bool { return u.idle[n] })
 }
 
 // Detach takes a program from all its hooks, and removes its pin. Detaching
-// what is not attached does nothing.
+// what is not attached does nothing. Before Linux 5.13 (f3a95075549e) a
+// trampoline program can be attached once in its life: there it stays attached
+// until Close, and it is for its owner to keep it silent.
 func (u *Unit) Detach(prog string) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if len(u.links[prog]) > 0 && u.trampoline(prog) && u.k.trampolinesOnce() {
+		u.idle[prog] = true
+		return nil
+	}
 	return u.detach(prog)
+}
+
+// trampoline reports whether the program is attached by a trampoline.
+func (u *Unit) trampoline(prog string) bool {
+	s := u.specs[prog]
+	return s != nil && s.Type == ebpf.Tracing && slices.Contains([]ebpf.AttachType{
+		ebpf.AttachTraceFEntry, ebpf.AttachTraceFExit, ebpf.AttachModifyReturn}, s.AttachType)
+}
+
+// onceCanary is the trampoline program that is attached twice.
+const onceCanary = "c_fentry"
+
+// trampolinesOnce learns, with a canary, whether this kernel attaches a
+// trampoline program once only. It is tried once.
+func (k *Kernel) trampolinesOnce() bool {
+	k.once.Do(func() {
+		spec, err := loadCanary()
+		if err != nil {
+			return
+		}
+		u, err := k.load(spec, LoadOptions{Name: "canary", Programs: []string{onceCanary}}, nil)
+		if err != nil {
+			return // no trampolines at all
+		}
+		defer func() { _ = u.Close() }() // it did what it was for
+		if u.Attach(onceCanary) != nil {
+			return
+		}
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if err := errors.Join(u.detach(onceCanary), u.attach(onceCanary, Target{})); err != nil {
+			k.log.Info("this kernel attaches a trampoline program once only: what is let go stays attached, and silent", "err", err)
+			k.onceOnly = true
+		}
+	})
+	return k.onceOnly
 }
 
 func (u *Unit) detach(prog string) error {
 	var errs []error
 	for _, a := range u.links[prog] {
 		errs = append(errs, a.release())
-		if p := u.progs[prog]; p != nil && p.Type() == ebpf.Tracing {
-			if u.spent == nil {
-				u.spent = make(map[string]bool)
-			}
-			u.spent[prog] = true
-		}
 	}
 	delete(u.links, prog)
 	errs = append(errs, u.unpinMaps())

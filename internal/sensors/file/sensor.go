@@ -173,11 +173,7 @@ func (s *Sensor) load() error {
 func (s *Sensor) attach(want []string) error {
 	var last error
 	for _, p := range want { // outcomes before beginnings
-		err := s.unit.Attach(p)
-		if errors.Is(err, kernel.ErrSpent) {
-			return s.renew(want)
-		}
-		if err != nil {
+		if err := s.unit.Attach(p); err != nil {
 			s.log.Warn("attach", "program", p, "err", err)
 			last = err
 		}
@@ -201,19 +197,6 @@ func (s *Sensor) attach(want []string) error {
 		return fmt.Errorf("attach file sensor: %w", last)
 	}
 	return nil
-}
-
-// renew loads all programs anew, which never were attached.
-func (s *Sensor) renew(want []string) error {
-	s.log.Warn("file programs are loaded anew: acts of this moment are missed", "why", kernel.ErrSpent)
-	if err := s.unit.Close(); err != nil {
-		s.log.Warn("close file programs", "err", err)
-	}
-	s.unit = nil
-	if err := s.load(); err != nil {
-		return err
-	}
-	return s.attach(want)
 }
 
 // configure tells the programs which kinds are asked for.

@@ -115,21 +115,6 @@ func (s *Sensor) Attach(ctx context.Context, kinds []event.Kind) error {
 	}
 	before := s.unit.Attached()
 	ok, err := s.attachAll(want, before)
-	if errors.Is(err, kernel.ErrSpent) {
-		s.opts.Log.Warn("network programs are loaded anew: what happens just now is missed", "why", err)
-		if err := s.unit.Close(); err != nil {
-			s.opts.Log.Warn("close network programs", "err", err)
-		}
-		if err := s.load(ctx); err != nil {
-			s.unit = nil
-			return err
-		}
-		if err := s.mute(kinds); err != nil {
-			return err
-		}
-		before = nil
-		ok, err = s.attachAll(want, nil)
-	}
 	s.reseed(ctx, kinds, before)
 	s.wanted = slices.Clone(kinds)
 	if ok == 0 && err != nil {
@@ -144,10 +129,7 @@ func (s *Sensor) attachAll(want, before []string) (ok int, last error) {
 	for _, p := range want {
 		if !slices.Contains(before, p) {
 			if err := s.unit.Attach(p); err != nil {
-				s.failed[p] = err
-				if !errors.Is(last, kernel.ErrSpent) {
-					last = err
-				}
+				s.failed[p], last = err, err
 				continue
 			}
 			delete(s.failed, p)
