@@ -17,11 +17,17 @@ type Clock struct {
 // Wall returns the wall-clock time of an instant in nanoseconds since boot.
 func (c *Clock) Wall(boot uint64) time.Time {
 	if boot >= c.until || c.until-boot > 2*uint64(time.Second) {
-		var ts unix.Timespec
-		if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) == nil {
-			c.offset = time.Now().UnixNano() - ts.Nano()
-		}
+		c.offset = time.Now().UnixNano() - int64(BootTime())
 		c.until = boot + uint64(time.Second)
 	}
 	return time.Unix(0, int64(boot)+c.offset)
+}
+
+// BootTime returns nanoseconds since boot, suspend included, as
+// bpf_ktime_get_boot_ns does. CLOCK_BOOTTIME is there since Linux 2.6.39 and
+// fails for no valid pointer (clock_gettime(2)).
+func BootTime() uint64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
+	return uint64(ts.Nano())
 }

@@ -4,9 +4,13 @@
 package record
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 )
+
+// ErrShort is what a decoder returns when a Cursor is Bad.
+var ErrShort = errors.New("decode record: shorter than its lengths say")
 
 // View returns the head of rec as a T, without copying, and what follows it.
 // The head is valid as long as rec is, which must start at an address that is a

@@ -1,7 +1,6 @@
 package dns
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"sync/atomic"
@@ -16,8 +15,6 @@ import (
 // remembered bounds the texts of addresses and threads that are kept to be
 // shared between events.
 const remembered = 1024
-
-var errShort = errors.New("decode record: shorter than its lengths say")
 
 // Decoder turns the records of dns.bpf.c into events. One goroutine uses it.
 type Decoder struct {
@@ -48,7 +45,7 @@ func (d *Decoder) Decode(rec []byte, ev *event.Event) error {
 		return fmt.Errorf("decode record: unknown kind %d", k)
 	}
 	if int(r.Copied) > len(rest) || uint32(r.Copied) > r.Len || r.Len > maxMessage && r.Flags&uint16(dnsPacketFlagDNS_TCP) == 0 {
-		return errShort
+		return record.ErrShort
 	}
 	payload := rest[:r.Copied]
 	const stream = uint16(dnsPacketFlagDNS_TCP)

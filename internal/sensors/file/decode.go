@@ -1,7 +1,6 @@
 package file
 
 import (
-	"errors"
 	"fmt"
 	"unsafe"
 
@@ -12,8 +11,6 @@ import (
 	"github.com/merlon/merlon/internal/kernel"
 	"github.com/merlon/merlon/internal/record"
 )
-
-var errShort = errors.New("decode record: shorter than its lengths say")
 
 // wire says what the records become.
 func wire(k fileEventKind) event.Kind {
@@ -94,7 +91,7 @@ func (d *Decoder) act(rec []byte, kind event.Kind, ev *event.Event) error {
 	c := record.NewCursor(rest)
 	path, renamed, text := c.Take(int(r.PathLen)), c.Take(int(r.NewLen)), c.Take(int(r.TextLen))
 	if c.Bad() {
-		return errShort
+		return record.ErrShort
 	}
 	a := d.next()
 	actor, _, err := record.View[kernel.Actor](rec[unsafe.Offsetof(r.Actor):])
@@ -161,7 +158,7 @@ func (d *Decoder) mount(rec []byte, ev *event.Event) error {
 	c := record.NewCursor(rest)
 	target, source, options := c.Take(int(r.TargetLen)), c.Take(int(r.SourceLen)), c.Take(int(r.OptionsLen))
 	if c.Bad() {
-		return errShort
+		return record.ErrShort
 	}
 	m := new(event.MountAct)
 	actor, _, err := record.View[kernel.Actor](rec[unsafe.Offsetof(r.Actor):])

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/merlon/merlon/internal/event"
+	"github.com/merlon/merlon/internal/kernel"
 	"github.com/merlon/merlon/internal/record"
 )
 
@@ -161,7 +162,7 @@ func BenchmarkDecode(b *testing.B) {
 	d := NewDecoder()
 	r := fileActRec{PathLen: 30, Ino: 7, Mode: unix.S_IFREG | 0o640, Nlink: 1}
 	r.Hdr.Kind = uint16(fileEventKindKIND_FILE_CREATE)
-	r.Hdr.Time = bootTime()
+	r.Hdr.Time = kernel.BootTime()
 	copy(r.Actor.Comm[:], []int8{'m', 'v'})
 	copy(r.Fs[:], []int8{'e', 'x', 't', '4'})
 	rec := raw(&r, "file-12345/project/home/users/")

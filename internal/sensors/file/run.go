@@ -14,6 +14,7 @@ import (
 
 	"github.com/merlon/merlon/internal/contract"
 	"github.com/merlon/merlon/internal/event"
+	"github.com/merlon/merlon/internal/kernel"
 )
 
 const (
@@ -258,7 +259,7 @@ func sameMounts(a, b map[uint64]mount) bool {
 // known.
 func putMount(feed contract.Feed, kind fileEventKind, m *mount) {
 	r := fileMountRec{Dev: m.dev, Bits: uint16(fileFileBitBIT_NO_RESULT | fileFileBitBIT_MERGED)}
-	r.Hdr.Time, r.Hdr.Kind = bootTime(), uint16(kind)
+	r.Hdr.Time, r.Hdr.Kind = kernel.BootTime(), uint16(kind)
 	for i := range min(len(m.fs), len(r.Fs)-1) {
 		r.Fs[i] = int8(m.fs[i])
 	}

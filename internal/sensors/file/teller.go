@@ -9,6 +9,7 @@ import (
 
 	"github.com/merlon/merlon/internal/contract"
 	"github.com/merlon/merlon/internal/event"
+	"github.com/merlon/merlon/internal/kernel"
 	"github.com/merlon/merlon/internal/record"
 )
 
@@ -45,7 +46,7 @@ func (t *teller) tell(n *note, kinds map[event.Kind]bool, feed contract.Feed, hu
 	now := time.Now()
 	dir := n.mask&unix.FAN_ONDIR != 0
 	r := fileActRec{Bits: uint16(fileFileBitBIT_MERGED | fileFileBitBIT_NO_RESULT)}
-	r.Hdr.Time = bootTime()
+	r.Hdr.Time = kernel.BootTime()
 	r.Actor = t.actors.of(n.pid, now)
 	at, status := t.path(n.dir, n.name)
 	where := at
@@ -258,12 +259,4 @@ func leafFirst(b []byte, p string) []byte {
 		end = start - 1
 	}
 	return b
-}
-
-func bootTime() uint64 {
-	var ts unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) != nil {
-		return 0
-	}
-	return uint64(ts.Nano())
 }

@@ -74,7 +74,7 @@ func (d *Decoder) net(r *networkNetRec, actor *kernel.Actor, ev *event.Event) *e
 	n := d.alloc()
 	ev.Net = n
 	flags := networkNetFlag(r.Hdr.Flags)
-	n.Family, n.Type, n.Protocol = family(r.Family), socketType(r.Type), protocol(r.Protocol)
+	n.Family, n.Type, n.Protocol = kernel.Family(r.Family), kernel.SocketType(r.Type), protocol(r.Protocol)
 	n.Cookie, n.NetNS, n.Result, n.Backlog = r.Cookie, r.Netns, int(r.Result), r.Value
 	n.LocalPort, n.RemotePort = r.Lport, r.Rport
 	n.Duration = time.Duration(r.Duration)
@@ -114,7 +114,7 @@ func (d *Decoder) unix(rec []byte, actor *kernel.Actor, ev *event.Event) error {
 	name := r.Path[:min(int(r.Len), len(r.Path))]
 	n := d.alloc()
 	ev.Net = n
-	n.Family, n.Type, n.Direction = "unix", socketType(r.Type), "out"
+	n.Family, n.Type, n.Direction = "unix", kernel.SocketType(r.Type), "out"
 	n.Cookie, n.NetNS, n.Result = r.Cookie, r.Netns, int(r.Result)
 	n.NoResult = networkNetFlag(r.Hdr.Flags)&networkNetFlagNET_NO_RESULT != 0
 	d.texts.Reset()
@@ -161,32 +161,6 @@ func (d *Decoder) address(a netip.Addr) record.Span {
 	return d.texts.Add(a.AppendTo(b[:0]))
 }
 
-func family(f uint16) string {
-	switch f {
-	case unix.AF_INET:
-		return "inet"
-	case unix.AF_INET6:
-		return "inet6"
-	case unix.AF_PACKET:
-		return "packet"
-	}
-	return strconv.Itoa(int(f))
-}
-
-func socketType(t uint16) string {
-	switch t {
-	case unix.SOCK_STREAM:
-		return "stream"
-	case unix.SOCK_DGRAM:
-		return "dgram"
-	case unix.SOCK_RAW:
-		return "raw"
-	case unix.SOCK_SEQPACKET:
-		return "seqpacket"
-	}
-	return strconv.Itoa(int(t))
-}
-
 func protocol(p uint16) string {
 	switch p {
 	case unix.IPPROTO_TCP:
@@ -201,15 +175,6 @@ func protocol(p uint16) string {
 		return "sctp"
 	}
 	return strconv.Itoa(int(p))
-}
-
-// bootNow returns nanoseconds since boot, suspend included.
-func bootNow() uint64 {
-	var ts unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) != nil {
-		return 0 // cannot fail on any kernel that BPF runs on
-	}
-	return uint64(ts.Nano())
 }
 
 var _ contract.Decoder = (*Decoder)(nil)

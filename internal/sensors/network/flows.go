@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/merlon/merlon/internal/contract"
+	"github.com/merlon/merlon/internal/kernel"
 )
 
 // sweepEvery is how often flows are looked through for silent ones.
@@ -42,7 +43,7 @@ func (s *Sensor) sweep(feed contract.Feed) {
 	if m == nil {
 		return
 	}
-	now := bootNow()
+	now := kernel.BootTime()
 	var silent []networkFlowKey
 	err := each(m, func(k *networkFlowKey, f *networkNetFlow) {
 		if f.Last+uint64(s.opts.FlowIdle) < now {
@@ -79,7 +80,7 @@ func take(m *ebpf.Map, key *networkFlowKey) *networkNetFlow {
 func endOf(f *networkNetFlow) []byte {
 	var r networkNetEndRec
 	r.Net = f.Head
-	r.Net.Hdr.Time = bootNow()
+	r.Net.Hdr.Time = kernel.BootTime()
 	r.Net.Hdr.Flags |= uint16(networkNetFlagNET_END)
 	r.Net.Duration = f.Last - f.Head.Hdr.Time
 	r.BytesIn, r.BytesOut, r.PacketsIn, r.PacketsOut = f.BytesIn, f.BytesOut, f.PacketsIn, f.PacketsOut

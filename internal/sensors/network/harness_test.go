@@ -64,7 +64,7 @@ func open(t *testing.T) *harness {
 	t.Helper()
 	h := borrow(t)
 	h.attach()
-	h.since = bootNow()
+	h.since = kernel.BootTime()
 	return h
 }
 
@@ -88,7 +88,7 @@ func borrow(t *testing.T) *harness {
 	h := shared
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.t, h.events, h.errs, h.since, h.ns = t, nil, nil, bootNow(), 0
+	h.t, h.events, h.errs, h.since, h.ns = t, nil, nil, kernel.BootTime(), 0
 	return h
 }
 

@@ -37,13 +37,11 @@ type Sensor struct {
 	chosen map[event.Kind]*way // how each kind is seen; nil for what can't be
 	unit   *kernel.Unit
 	failed map[string]error
-	loose  map[string]bool // programs that were attached and let go
 }
 
 // New returns the sensor; nothing is loaded before Probe or Attach.
 func New(k *kernel.Kernel, o Options) *Sensor {
-	return &Sensor{Decoder: NewDecoder(), k: k, opt: o, chosen: make(map[event.Kind]*way), failed: make(map[string]error),
-		loose: make(map[string]bool)}
+	return &Sensor{Decoder: NewDecoder(), k: k, opt: o, chosen: make(map[event.Kind]*way), failed: make(map[string]error)}
 }
 
 // Info implements contract.Sensor.
@@ -109,26 +107,7 @@ func (s *Sensor) Attach(ctx context.Context, kinds []event.Kind) error {
 			if err := s.unit.Detach(p); err != nil {
 				s.opt.Log.Warn("detach", "program", p, "err", err)
 			}
-			s.loose[p] = true
 		}
-	}
-	err := s.attach(want)
-	if !slices.ContainsFunc(want, func(p string) bool { return s.loose[p] && s.failed[p] != nil }) {
-		return err
-	}
-	// Before Linux 5.13 (f3a95075549e) a trampoline program can't be attached
-	// a second time: all are loaded anew.
-	s.opt.Log.Warn("privilege programs are loaded anew: acts of this moment are missed", "err", err)
-	if err := s.unit.Close(); err != nil {
-		s.opt.Log.Warn("close privilege programs", "err", err)
-	}
-	clear(s.loose)
-	clear(s.failed)
-	if err := s.load(); err != nil {
-		return err
-	}
-	if err := s.ask(masks); err != nil {
-		return err
 	}
 	return s.attach(want)
 }

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -16,10 +15,7 @@ import (
 	"github.com/merlon/merlon/internal/record"
 )
 
-var (
-	errShort = errors.New("decode record: shorter than its lengths say")
-	pageSize = os.Getpagesize()
-)
+var pageSize = os.Getpagesize()
 
 // keepArgs is how much of an argument vector stays with a process after its
 // exec event is gone, in bytes.
@@ -183,7 +179,7 @@ func (d *Decoder) intern(b []byte) string {
 }
 
 func socket(r *processSockRec) *event.Socket {
-	s := &event.Socket{Family: family(r.Family), Type: socketType(r.Type), PeerPID: r.PeerPid}
+	s := &event.Socket{Family: kernel.Family(r.Family), Type: kernel.SocketType(r.Type), PeerPID: r.PeerPid}
 	if r.Family != unix.AF_INET && r.Family != unix.AF_INET6 {
 		return s
 	}
@@ -200,38 +196,6 @@ func socket(r *processSockRec) *event.Socket {
 		s.RemoteAddr, s.RemotePort = remote.Unmap().String(), r.Rport
 	}
 	return s
-}
-
-func family(f uint16) string {
-	switch f {
-	case unix.AF_UNIX:
-		return "unix"
-	case unix.AF_INET:
-		return "inet"
-	case unix.AF_INET6:
-		return "inet6"
-	case unix.AF_NETLINK:
-		return "netlink"
-	case unix.AF_PACKET:
-		return "packet"
-	case unix.AF_VSOCK:
-		return "vsock"
-	}
-	return strconv.Itoa(int(f))
-}
-
-func socketType(t uint16) string {
-	switch t {
-	case unix.SOCK_STREAM:
-		return "stream"
-	case unix.SOCK_DGRAM:
-		return "dgram"
-	case unix.SOCK_RAW:
-		return "raw"
-	case unix.SOCK_SEQPACKET:
-		return "seqpacket"
-	}
-	return strconv.Itoa(int(t))
 }
 
 // tcpState names a state of include/net/tcp_states.h.

@@ -56,7 +56,7 @@ func (d *Decoder) exec(rec []byte, ev *event.Event) error {
 	at.env = d.more.Add(c.Take(int(r.EnvLen)))
 	args := c.Take(int(r.ArgsLen))
 	if c.Bad() {
-		return errShort
+		return record.ErrShort
 	}
 	key := event.Key{PID: r.Task.Pid, Start: r.Task.Start}
 	tail, whole := d.parts.take(key, uint32(r.ArgsParts))
