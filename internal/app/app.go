@@ -47,6 +47,7 @@ type Agent struct {
 	cfg     *config.Config
 	log     *slog.Logger
 	started time.Time
+	own     binary
 
 	lock      io.Closer // nil when the state directory can't be used
 	kernel    *kernel.Kernel
@@ -72,7 +73,7 @@ type Agent struct {
 // why it could not start, or what broke.
 func Run(ctx context.Context, o Options) error {
 	limitMemory(int64(o.Config.Memory.SoftLimit))
-	a := &Agent{o: o, provenAll: make(chan struct{}), cfg: o.Config, log: o.Log, started: time.Now(), trouble: newTrouble(o.Log)}
+	a := &Agent{o: o, provenAll: make(chan struct{}), cfg: o.Config, log: o.Log, started: time.Now(), own: ownBinary(), trouble: newTrouble(o.Log)}
 	err := a.start(ctx)
 	if err == nil {
 		err = a.run(ctx)

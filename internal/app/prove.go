@@ -2,10 +2,7 @@ package app
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/merlon/merlon/internal/event"
@@ -55,29 +52,15 @@ func (a *Agent) prove(ctx context.Context) {
 	}
 }
 
-// finding passes on what a detector found, unless it is about a canary, or
-// about what the agent itself does to see and to prove its hooks: loading BPF
-// programs, opening perf events, driving what the hooks should report.
+// finding passes on what a detector found, unless it is about what Merlon itself
+// does to see and to prove its hooks: loading BPF programs, opening perf
+// events, driving what the hooks should report.
 func (a *Agent) finding(f event.Finding) {
-	if f.Event == nil || !Canary(f.Event.Process) && !ourselves(f.Event.Process) {
+	if f.Event == nil || !a.own.runs(f.Event.Process) && !a.own.canary(f.Event.Process) {
 		a.alerts.Add(f)
 	}
 }
 
-// Canary reports whether p is a canary of this agent: our own child, which
-// executes our own binary, or a file of the directory that only we write to.
-// What canaries do is an event like everything else, but nobody's alert.
-func Canary(p *event.Process) bool {
-	if p == nil || int(p.PPID) != os.Getpid() {
-		return false
-	}
-	if strings.Contains(string(p.Exe), fmt.Sprintf("/merlon-canary-%d-", os.Getpid())) {
-		return true
-	}
-	self, err := os.Executable()
-	return err == nil && string(p.Exe) == self
-}
-
-// ourselves reports whether p is this agent. An agent in a pid namespace of
-// its own does not know its pid as the events tell it, and recognises nothing.
-func ourselves(p *event.Process) bool { return p != nil && int(p.PID) == os.Getpid() }
+// Canary reports whether p is a canary of a Merlon. What canaries do is an
+// event like everything else, but nobody's alert.
+func (a *Agent) Canary(p *event.Process) bool { return a.own.canary(p) }

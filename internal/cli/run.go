@@ -117,6 +117,7 @@ const maxKnown = 4096
 // is slow, it loses events and says so, and nobody waits for it.
 type show struct {
 	e       *env
+	agent   *app.Agent
 	kinds   map[event.Kind]bool
 	started time.Time
 	wg      sync.WaitGroup
@@ -129,7 +130,7 @@ type show struct {
 }
 
 func (e *env) startShow(ctx context.Context, a *app.Agent, f *runFlags, log *slog.Logger) *show {
-	s := &show{e: e, kinds: map[event.Kind]bool{}, started: time.Now(), known: app.NewSeen(maxKnown)}
+	s := &show{e: e, agent: a, kinds: map[event.Kind]bool{}, started: time.Now(), known: app.NewSeen(maxKnown)}
 	shown, _ := kinds.Expand(f.kinds) // checked with the other settings
 	for _, k := range shown {
 		s.kinds[k] = true
@@ -210,7 +211,7 @@ func (s *show) event(ev *event.Event) {
 		s.events++
 	}
 	s.mu.Unlock()
-	if len(s.kinds) > 0 && !s.kinds[ev.Kind] || app.Canary(ev.Process) {
+	if len(s.kinds) > 0 && !s.kinds[ev.Kind] || s.agent.Canary(ev.Process) {
 		return
 	}
 	if !s.e.json {
