@@ -20,7 +20,9 @@ func TestOwnBinary(t *testing.T) {
 		return p
 	}
 	same := func(*event.Process) {}
-	child := func(parent *event.Process, exe event.Text) *event.Process { return &event.Process{Parent: parent, Exe: exe} }
+	child := func(parent *event.Process, exe event.Text) *event.Process {
+		return &event.Process{Parent: parent, Exe: exe}
+	}
 	for _, c := range []struct {
 		name         string
 		p            *event.Process
